@@ -1,0 +1,24 @@
+// A layer as a source hands it over: where its stored bytes are and what they must hash to.
+
+import type { FileIdentity } from '../cache/file-identity.js'
+import type { Digest, DiffId } from '../image/digest.js'
+
+/** A stretch of a local file. */
+export interface FileRegion {
+  readonly path: string
+  readonly offset: number
+  readonly length: number
+  /** Identity of the whole file when it was found; a file that has another one later is refused. */
+  readonly identity: FileIdentity
+}
+
+/** One layer of an image, base first in any list. */
+export interface LayerBlob {
+  readonly region: FileRegion
+  /** Digest of the stored bytes; undefined in a docker-archive without descriptors, which has none. */
+  readonly digest: Digest | undefined
+  /** Digest of the uncompressed stream, from the image config. */
+  readonly diffId: DiffId
+  /** As the manifest says; what the bytes are is decided by looking at them (checklist A-007). */
+  readonly mediaType: string
+}
