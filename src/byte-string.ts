@@ -7,7 +7,7 @@ export type ByteString = string & { readonly __brand: 'ByteString' }
 
 /** Takes bytes as they are. */
 export function byteString(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).latin1Slice() as ByteString
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as ByteString
 }
 
 /** Encodes text as UTF-8. */
