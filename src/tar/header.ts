@@ -1,0 +1,119 @@
+// The header block: 512 bytes, the same first 257 in every dialect.
+//
+//   0 name 100 · 100 mode 8 · 108 uid 8 · 116 gid 8 · 124 size 12 · 136 mtime 12 · 148 checksum 8 · 156 type 1 ·
+//   157 link name 100 · 257 magic 6 · 263 version 2 · 265 uname 32 · 297 gname 32 · 329 devmajor 8 · 337 devminor 8
+//   ustar: 345 prefix 155 · STAR: 345 prefix 131, 476 atime 12, 488 ctime 12, 508 "tar\0"
+//   GNU:   345 atime 12 · 357 ctime 12 · 386 sparse map 4 x 24 · 482 more of it 1 · 483 real size 12
+
+import type { ByteString } from '../byte-string.js'
+import { parseNumeric, parseOctal } from './numeric.js'
+
+export const BLOCK_SIZE = 512
+
+/** Where the numeric fields lie in a header block, and how long they are. */
+export const FIELD = {
+  mode: { at: 100, length: 8 },
+  uid: { at: 108, length: 8 },
+  gid: { at: 116, length: 8 },
+  size: { at: 124, length: 12 },
+  mtime: { at: 136, length: 12 },
+  devMajor: { at: 329, length: 8 },
+  devMinor: { at: 337, length: 8 },
+  realSize: { at: 483, length: 12 },
+} as const
+
+/** The type byte as a character code. */
+export const TYPE_AT = 156
+
+/** PAX headers are `ustar`; a block without a known magic is `v7`. */
+export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu'
+
+/** Tells whether the block holds nothing but zeros. */
+export function isZeroBlock(bytes: Uint8Array, at: number): boolean {
+  for (let index = at; index < at + BLOCK_SIZE; index++) if (bytes[index] !== 0) return false
+  return true
+}
+
+/**
+ * Tells whether the checksum is right.
+ *
+ * It is the sum of all bytes with the field itself as spaces; old Sun tars summed signed bytes.
+ */
+export function isChecksumRight(bytes: Uint8Array, at: number): boolean {
+  const stored = parseOctal(bytes, at + 148, 8)
+  const sum = sumBytes(bytes, at, at + 148) + 8 * 0x20 + sumBytes(bytes, at + 156, at + BLOCK_SIZE)
+  return stored === sum || stored === sum - 256 * countHighBytes(bytes, at)
+}
+
+/** Names the dialect by magic and trailer. */
+export function dialectOf(bytes: Uint8Array, at: number): TarDialect {
+  if (!hasText(bytes, at + 257, 'ustar')) return 'v7'
+  if (bytes[at + 262] === 0) return hasText(bytes, at + 508, 'tar\0') ? 'star' : 'ustar'
+  return hasText(bytes, at + 262, '  \0') ? 'gnu' : 'v7'
+}
+
+/** Gives the path that the header holds by itself, prefix included. */
+export function headerPath(bytes: Buffer, at: number, dialect: TarDialect): ByteString {
+  const name = cString(bytes, at, 100)
+  const prefix = headerPrefix(bytes, at, dialect)
+  return prefix === '' ? name : (`${prefix}/${name}` as ByteString)
+}
+
+/** Gives the link name that the header holds by itself. */
+export function headerLinkName(bytes: Buffer, at: number): ByteString {
+  return cString(bytes, at + 157, 100)
+}
+
+/** Gives the bytes of a field up to its first NUL. */
+export function cString(bytes: Buffer, at: number, length: number): ByteString {
+  let end = at
+  while (end < at + length && bytes[end] !== 0) end++
+  return (end === at ? '' : bytes.toString('latin1', at, end)) as ByteString
+}
+
+function headerPrefix(bytes: Buffer, at: number, dialect: TarDialect): string {
+  switch (dialect) {
+    case 'v7':
+      return ''
+    case 'ustar':
+      return cString(bytes, at + 345, 155)
+    case 'star':
+      return cString(bytes, at + 345, 131)
+    case 'gnu':
+      // GNU keeps two times there. Go before 1.8, which wrote the layers of early Docker, put a prefix in a
+      // block with GNU magic; where the times are no numbers and the field is ASCII, that is what it is.
+      if (isTime(bytes, at + 345) && isTime(bytes, at + 357)) return ''
+      return asciiOrNothing(cString(bytes, at + 345, 155))
+  }
+}
+
+function isTime(bytes: Buffer, at: number): boolean {
+  return bytes[at] === 0 || Number.isSafeInteger(parseNumeric(bytes, at, 12))
+}
+
+function asciiOrNothing(text: string): string {
+  // eslint-disable-next-line no-control-regex -- the whole ASCII range is meant
+  return /^[\x01-\x7f]*$/.test(text) ? text : ''
+}
+
+function hasText(bytes: Uint8Array, at: number, text: string): boolean {
+  for (let index = 0; index < text.length; index++) {
+    if (bytes[at + index] !== text.charCodeAt(index)) return false
+  }
+  return true
+}
+
+function sumBytes(bytes: Uint8Array, start: number, end: number): number {
+  let sum = 0
+  for (let index = start; index < end; index++) sum += bytes[index] ?? 0
+  return sum
+}
+
+function countHighBytes(bytes: Uint8Array, at: number): number {
+  let count = 0
+  for (let index = at; index < at + BLOCK_SIZE; index++) {
+    const isInField = index >= at + 148 && index < at + 156
+    if (!isInField && (bytes[index] ?? 0) >= 0x80) count++
+  }
+  return count
+}

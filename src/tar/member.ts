@@ -1,0 +1,181 @@
+// One member's header block together with the extensions that were announced for it. The order of precedence is that
+// of Go's archive/tar, with which the engines read layers: PAX over the block, a GNU long name over both, and the
+// name of a sparse file over all. Where readers differ here, an archive shows different files to each (B-110, S-20).
+
+import type { ByteString } from '../byte-string.js'
+import { tarCorrupt, type TarPlace } from './corrupt.js'
+import type { TarEntry, TarEntryType, Timestamp } from './entry.js'
+import { dialectOf, FIELD, headerLinkName, headerPath, TYPE_AT, type TarDialect } from './header.js'
+import type { Announced } from './meta.js'
+import { parseDecimal, parseNumeric } from './numeric.js'
+import type { PaxRecords } from './pax.js'
+import { paxSparseForm } from './sparse.js'
+import { clampTimestamp, parsePaxTime } from './timestamp.js'
+
+export type EntryDraft = { -readonly [Key in keyof TarEntry]: TarEntry[Key] }
+
+export interface Member {
+  /** Complete but for `dataOffset` and, in a sparse file, `size` and `sparse`. */
+  readonly entry: EntryDraft
+  readonly dialect: TarDialect
+  /** The type byte as a character. */
+  readonly typeFlag: string
+  /** False for a type that is none of a file in a layer; the entry must not be listed. */
+  readonly isKnown: boolean
+  /** Bytes behind the header, without padding. */
+  readonly storedSize: number
+  /** The mtime was beyond what a timestamp holds exactly. */
+  readonly isClamped: boolean
+}
+
+/**
+ * Reads a header block.
+ *
+ * @param headerOffset device offset of the member's first block, extensions included
+ * @throws OcimountError `TAR_CORRUPT` for a number that is malformed or out of range
+ */
+export function readMember(
+  block: Buffer,
+  at: number,
+  announced: Announced,
+  headerOffset: number,
+): Member {
+  const { pax, longName, longLink } = announced
+  const dialect = dialectOf(block, at)
+  const plainPath = longName || pax.path || headerPath(block, at, dialect)
+  const path = sparseName(pax) || plainPath
+  const place: TarPlace = { path, headerOffset }
+  const source: Source = { block, at, place }
+
+  const typeByte = block[at + TYPE_AT] ?? 0
+  const type = entryType(typeByte, plainPath)
+  const size = readSize(source, pax.size)
+  const hasContent = !isHeaderOnly(typeByte) && !(typeByte === 0 && type === 'directory')
+  const isDevice = type === 'char' || type === 'block'
+  const isLink = type === 'symlink' || type === 'hardlink'
+  const mtime = readTime(source, pax.mtime)
+  const clamped = clampTimestamp(mtime)
+  return {
+    entry: {
+      path,
+      type: type ?? 'file',
+      mode: readMode(source),
+      uid: readId(source, 'uid', pax.uid),
+      gid: readId(source, 'gid', pax.gid),
+      mtime: clamped,
+      size: type === 'file' ? size : 0,
+      headerOffset,
+      dataOffset: 0,
+      linkTarget: isLink ? longLink || pax.linkPath || headerLinkName(block, at) : NO_NAME,
+      devMajor: isDevice && dialect !== 'v7' ? readDeviceNumber(source, 'devMajor') : 0,
+      devMinor: isDevice && dialect !== 'v7' ? readDeviceNumber(source, 'devMinor') : 0,
+      xattrs: pax.xattrs,
+      sparse: undefined,
+    },
+    dialect,
+    typeFlag: String.fromCharCode(typeByte),
+    isKnown: type !== undefined,
+    storedSize: hasContent ? size : 0,
+    isClamped: clamped !== mtime,
+  }
+}
+
+const NO_NAME = '' as ByteString
+const MAX = {
+  size: Number.MAX_SAFE_INTEGER,
+  uid: 0xffff_ffff,
+  gid: 0xffff_ffff,
+  // The kernel's dev_t has 12 bits for the major and 20 for the minor number.
+  devMajor: 0xfff,
+  devMinor: 0xf_ffff,
+} as const
+
+interface Source {
+  readonly block: Buffer
+  readonly at: number
+  readonly place: TarPlace
+}
+
+function entryType(typeByte: number, path: ByteString): TarEntryType | undefined {
+  switch (typeByte) {
+    case 0x00:
+    case 0x30: // '0'; before there was a type for directories, a trailing slash made one
+      return path.endsWith('/') ? 'directory' : 'file'
+    case 0x31: // '1'
+      return 'hardlink'
+    case 0x32: // '2'
+      return 'symlink'
+    case 0x33: // '3'
+      return 'char'
+    case 0x34: // '4'
+      return 'block'
+    case 0x35: // '5'
+    case 0x44: // 'D', GNU dumpdir: a directory whose data lists the names in it
+      return 'directory'
+    case 0x36: // '6'
+      return 'fifo'
+    case 0x37: // '7', contiguous
+    case 0x53: // 'S', GNU sparse
+      return 'file'
+    default:
+      return undefined
+  }
+}
+
+/** Types that never have data, whatever their size field says: '1' to '6'. */
+function isHeaderOnly(typeByte: number): boolean {
+  return typeByte >= 0x31 && typeByte <= 0x36
+}
+
+function sparseName(pax: Readonly<PaxRecords>): ByteString {
+  if (pax.sparse === undefined) return NO_NAME
+  const form = paxSparseForm(pax.sparse)
+  return form === undefined || form === 'unknown' ? NO_NAME : pax.sparse.name
+}
+
+function readSize(source: Source, paxSize: string): number {
+  const inHeader = readField(source, 'size')
+  // PAX decides (B-106), but no writer puts a negative number into the block beside it.
+  if (inHeader < 0) throw tarCorrupt(source.place, `size ${inHeader} is out of range`)
+  return inRange(source, 'size', paxSize === '' ? inHeader : parseDecimal(paxSize))
+}
+
+function readId(source: Source, field: 'uid' | 'gid', paxId: string): number {
+  const inHeader = readField(source, field)
+  return inRange(source, field, paxId === '' ? inHeader : parseDecimal(paxId))
+}
+
+function readDeviceNumber(source: Source, field: 'devMajor' | 'devMinor'): number {
+  return inRange(source, field, readField(source, field))
+}
+
+function readMode(source: Source): number {
+  const value = readField(source, 'mode')
+  if (!Number.isSafeInteger(value)) throw tarCorrupt(source.place, `mode ${value} is out of range`)
+  // Some writers store the type bits of st_mode too.
+  return ((value % 0o10000) + 0o10000) % 0o10000
+}
+
+function readTime(source: Source, paxTime: string): Timestamp {
+  const seconds = readField(source, 'mtime')
+  if (paxTime === '') return { seconds, nanoseconds: 0 }
+  const time = parsePaxTime(paxTime)
+  if (time === undefined) throw tarCorrupt(source.place, 'the PAX record mtime is no time')
+  return time
+}
+
+/** Reads a field of the block; it must be a number even where something else overrides it, as in Go. */
+function readField(source: Source, field: keyof typeof FIELD): number {
+  const { at, length } = FIELD[field]
+  const value = parseNumeric(source.block, source.at + at, length)
+  if (Number.isNaN(value)) throw tarCorrupt(source.place, `the ${field} field is no number`)
+  return value
+}
+
+function inRange(source: Source, field: keyof typeof MAX, value: number): number {
+  if (Number.isSafeInteger(value) && value >= 0 && value <= MAX[field]) return value
+  const why = Number.isNaN(value)
+    ? `the PAX record ${field} is no number`
+    : `${field} ${value} is out of range`
+  throw tarCorrupt(source.place, why)
+}
