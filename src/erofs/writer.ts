@@ -1,0 +1,143 @@
+// Third pass of the writer: bytes. The image is a function of the tree and the device table alone; neither
+// the time nor the order in which names were inserted leaves a trace.
+
+import { createHash } from 'node:crypto'
+import { escapeText } from '../byte-string.js'
+import { OcimountError } from '../errors.js'
+import { crc32c } from './crc32c.js'
+import {
+  BLOCK_BITS,
+  BLOCK_SIZE,
+  CHECKSUM_COVERAGE,
+  COMPAT_SB_CHKSUM,
+  DEVICE_SLOT_SIZE,
+  DEVICE_TAG_SIZE,
+  INCOMPAT_CHUNKED_FILE,
+  INCOMPAT_DEVICE_TABLE,
+  MAX_DEVICE_BLOCKS,
+  SB,
+  SUPERBLOCK_MAGIC,
+  SUPERBLOCK_OFFSET,
+} from './format.js'
+import { writeDirectory, writeInode, writeInt64 } from './inode-writer.js'
+import type { ErofsDevice, ErofsNode } from './node.js'
+import { placeTree, type Placement } from './placement.js'
+import { walkTree, type PlannedTree } from './tree-walk.js'
+import { XattrTable } from './xattr-table.js'
+
+export interface ErofsOutput {
+  /** The whole filesystem; a multiple of 4096 bytes. */
+  readonly image: Buffer
+  readonly rootNid: number
+  readonly inodeCount: number
+}
+
+/**
+ * Serialises a tree as an EROFS filesystem that holds metadata only; content stays on the devices, which a
+ * mount has to be given in the same order.
+ *
+ * The kernel reads whole blocks: what stands for a device has to be padded with zeros to a multiple of 512
+ * bytes, better of 4096. The same tree and devices give the same bytes.
+ *
+ * @throws `INTERNAL` when the tree breaks the rules of {@link ErofsNode}, holds an extended attribute that
+ *   `xattrProblem` rejects or extents that `planChunks` cannot place; `LIMIT_EXCEEDED` when a device, the
+ *   image or the attributes of one inode are too large for the format.
+ */
+export function writeErofs(root: ErofsNode, devices: readonly ErofsDevice[]): ErofsOutput {
+  checkDevices(devices)
+  const xattrs = new XattrTable()
+  const tree = walkTree(root, { devices, xattrs })
+  xattrs.layOut()
+  const placement = placeTree(tree, {
+    deviceCount: devices.length,
+    sharedXattrsSize: xattrs.sharedSize,
+  })
+  const image = Buffer.alloc(placement.imageSize)
+  for (const [index, inode] of tree.inodes.entries()) writeInode(image, inode, index + 1)
+  for (const directory of tree.directories) writeDirectory(image, directory)
+  xattrs.writeShared(image, placement.sharedXattrsOffset)
+  writeDeviceTable(image, placement.deviceTableOffset, devices)
+  writeSuperblock(image, { tree, placement, deviceCount: devices.length })
+  return { image, rootNid: tree.root.nid, inodeCount: tree.inodes.length }
+}
+
+/** The device table's length is a 16-bit number. */
+const MAX_DEVICES = 0xffff
+
+function checkDevices(devices: readonly ErofsDevice[]): void {
+  if (devices.length > MAX_DEVICES) {
+    throw new OcimountError(
+      'LIMIT_EXCEEDED',
+      `Cannot write an EROFS image over ${devices.length} devices: it can have ${MAX_DEVICES}`,
+    )
+  }
+  for (const { tag, size } of devices) {
+    // The kernel refuses an empty tag; printable ASCII is what it may show in its log.
+    if (!/^[!-~]+$/.test(tag) || tag.length > DEVICE_TAG_SIZE || !Number.isSafeInteger(size)) {
+      throw new OcimountError(
+        'INTERNAL',
+        `Cannot write device ${escapeText(tag)} to an EROFS image: its tag or size is not one`,
+      )
+    }
+    if (blocksOf(size) > MAX_DEVICE_BLOCKS) {
+      throw new OcimountError(
+        'LIMIT_EXCEEDED',
+        `Cannot write device ${tag} of ${size} bytes to an EROFS image: it is larger than 2 TiB`,
+        { details: { size, limit: MAX_DEVICE_BLOCKS * BLOCK_SIZE } },
+      )
+    }
+  }
+}
+
+function blocksOf(size: number): number {
+  return Math.ceil(size / BLOCK_SIZE)
+}
+
+function writeDeviceTable(image: Buffer, offset: number, devices: readonly ErofsDevice[]): void {
+  for (const [index, { tag, size }] of devices.entries()) {
+    const slot = offset + index * DEVICE_SLOT_SIZE
+    image.write(tag, slot, 'latin1')
+    image.writeUInt32LE(blocksOf(size), slot + DEVICE_TAG_SIZE)
+  }
+}
+
+function writeSuperblock(
+  image: Buffer,
+  {
+    tree,
+    placement,
+    deviceCount,
+  }: {
+    readonly tree: PlannedTree
+    readonly placement: Placement
+    readonly deviceCount: number
+  },
+): void {
+  const superblock = image.subarray(SUPERBLOCK_OFFSET)
+  superblock.writeUInt32LE(SUPERBLOCK_MAGIC, SB.magic)
+  superblock.writeUInt32LE(COMPAT_SB_CHKSUM, SB.featureCompat)
+  superblock[SB.blkszbits] = BLOCK_BITS
+  superblock.writeUInt16LE(tree.root.nid, SB.rootNid)
+  writeInt64(superblock, tree.inodes.length, SB.inos)
+  superblock.writeUInt32LE(image.length / BLOCK_SIZE, SB.blocks)
+  superblock.writeUInt32LE(placement.sharedXattrsOffset / BLOCK_SIZE, SB.xattrBlkaddr)
+  const deviceFeature = deviceCount === 0 ? 0 : INCOMPAT_DEVICE_TABLE
+  superblock.writeUInt32LE(INCOMPAT_CHUNKED_FILE | deviceFeature, SB.featureIncompat)
+  superblock.writeUInt16LE(deviceCount, SB.extraDevices)
+  superblock.writeUInt16LE(placement.deviceTableOffset / DEVICE_SLOT_SIZE, SB.devtSlotoff)
+  writeUuid(image)
+  // Last of all: it covers all of the above.
+  const covered = superblock.subarray(0, CHECKSUM_COVERAGE)
+  superblock.writeUInt32LE(crc32c(0xffffffff, covered), SB.checksum)
+}
+
+/**
+ * Derives the filesystem's UUID (RFC 9562 version 8) from its content. An overlay stacked on the image finds
+ * the origin of a copied-up file again only where the lower filesystem has one.
+ */
+function writeUuid(image: Buffer): void {
+  const uuid = createHash('sha256').update(image).digest().subarray(0, 16)
+  uuid[6] = ((uuid[6] ?? 0) & 0x0f) | 0x80
+  uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80
+  uuid.copy(image, SUPERBLOCK_OFFSET + SB.uuid)
+}
