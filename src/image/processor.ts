@@ -17,7 +17,8 @@ export function normalizeProcessor(processor: Processor): Processor {
   const variant = processor.variant.toLowerCase()
   const known = ALIASES.get(architecture)
   if (known === undefined) return { architecture, variant }
-  if (known.variant !== '') return known
+  // What has no variants of its own may be followed by anything, and i386/v7 is no more than 386.
+  if (known.variant !== '' || known.architecture === '386') return known
   return {
     architecture: known.architecture,
     variant: normalizeVariant(known.architecture, variant),
