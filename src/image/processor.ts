@@ -33,11 +33,13 @@ export function normalizeProcessor(processor: Processor): Processor {
 export function compatibleProcessors(processor: Processor): Processor[] {
   const { architecture, variant } = processor
   const list = [processor, ...olderRelatives(architecture, variant)]
-  return list.filter((entry, index) => list.findIndex((other) => isSame(entry, other)) === index)
+  return list.filter(
+    (entry, index) => list.findIndex((other) => isSameProcessor(entry, other)) === index,
+  )
 }
 
 /** Tells whether two normalized processors are the same. */
-export function isSame(a: Processor, b: Processor): boolean {
+export function isSameProcessor(a: Processor, b: Processor): boolean {
   return a.architecture === b.architecture && a.variant === b.variant
 }
 
