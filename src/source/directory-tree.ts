@@ -1,0 +1,89 @@
+// A directory of the host as a set of files, which may be somebody else's: nothing outside it is opened.
+
+import { readdir, realpath } from 'node:fs/promises'
+import { join, sep } from 'node:path'
+import { escapeText } from '../byte-string.js'
+import { isSameIdentity } from '../cache/file-identity.js'
+import { OcimountError, systemErrorCode } from '../errors.js'
+import type { FileRegion } from '../layer/layer-blob.js'
+import type { FileTree } from './file-tree.js'
+import { LocalFile, fileError } from './local-file.js'
+
+/** The files below a directory; symbolic links count as long as they stay below it (checklist A-150). */
+export class DirectoryTree implements FileTree {
+  readonly path: string
+  readonly isArchive = false
+  readonly #root: string
+
+  private constructor(path: string, root: string) {
+    this.path = path
+    this.#root = root
+  }
+
+  /** @throws OcimountError `FILE_NOT_FOUND`, `STORAGE_FAILED` */
+  static async open(path: string): Promise<DirectoryTree> {
+    try {
+      return new DirectoryTree(path, await realpath(path))
+    } catch (error) {
+      throw fileError(path, error)
+    }
+  }
+
+  async find(name: string): Promise<FileRegion | undefined> {
+    const path = await this.#locate(name)
+    if (path === undefined) return undefined
+    const file = await LocalFile.open(path)
+    try {
+      return { path, offset: 0, length: file.size, identity: file.identity }
+    } finally {
+      await file.close()
+    }
+  }
+
+  async read(region: FileRegion): Promise<Buffer> {
+    const file = await LocalFile.open(region.path)
+    try {
+      if (!isSameIdentity(file.identity, region.identity)) {
+        const message = `Cannot read ${escapeText(region.path)}: it was replaced meanwhile`
+        throw new OcimountError('SOURCE_CHANGED', message)
+      }
+      return await file.read(region.offset, region.length)
+    } finally {
+      await file.close()
+    }
+  }
+
+  async topNames(): Promise<readonly string[]> {
+    try {
+      const entries = await readdir(this.#root, { withFileTypes: true })
+      return entries.map((entry) => entry.name + (entry.isDirectory() ? '/' : '')).sort()
+    } catch (error) {
+      throw fileError(this.path, error)
+    }
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve()
+  }
+
+  /** Gives the true path of a name. */
+  async #locate(name: string): Promise<string | undefined> {
+    const given = join(this.#root, name)
+    let path: string
+    try {
+      path = await realpath(given)
+    } catch (error) {
+      const code = systemErrorCode(error)
+      if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+      if (code === 'ELOOP') throw this.#error(name, 'its links lead in circles')
+      throw fileError(given, error)
+    }
+    if (path.startsWith(this.#root.endsWith(sep) ? this.#root : this.#root + sep)) return path
+    throw this.#error(name, `it leads to ${escapeText(path)}, outside the image`)
+  }
+
+  #error(name: string, why: string): OcimountError {
+    const message = `Cannot use ${escapeText(name)} in ${escapeText(this.path)}: ${why}`
+    return new OcimountError('IMAGE_INVALID', message)
+  }
+}

@@ -1,0 +1,32 @@
+// An image that is ready to be indexed: documents verified, layers found, nothing of them read.
+
+import type { Digest } from '../image/digest.js'
+import type { ImageConfig } from '../image/image-config.js'
+import type { Manifest } from '../image/manifest.js'
+import type { Platform } from '../image/platform.js'
+import type { LayerBlob } from '../layer/layer-blob.js'
+import type { SourceKind } from './root.js'
+
+/** One image of one platform. */
+export interface Image {
+  /** `path` is what the user named. */
+  readonly source: { readonly kind: SourceKind; readonly path: string }
+  /** The name it was asked for by, else its first; undefined for an untagged one. */
+  readonly name: string | undefined
+  /** Undefined in a docker-archive without manifests, as are the two below. */
+  readonly manifestDigest?: Digest
+  readonly manifest?: Manifest
+  readonly manifestBytes?: Buffer
+  /** The image id. */
+  readonly configDigest: Digest
+  readonly config: ImageConfig
+  readonly configBytes: Buffer
+  /** As the config says; `unknown/unknown` where neither config nor index says anything. */
+  readonly platform: Platform
+  /** Base first, one for each DiffID. */
+  readonly layers: readonly LayerBlob[]
+  /** What is odd about the image and does not keep it from being mounted. */
+  readonly warnings: readonly string[]
+  /** Closes the archive. The layers stay good: whoever reads them opens the file again and compares identities. */
+  close(): Promise<void>
+}
