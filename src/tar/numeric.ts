@@ -33,7 +33,8 @@ export function parseOctal(bytes: Uint8Array, at: number, length: number): numbe
 
 /** Reads decimal digits with an optional minus sign, and nothing else. */
 export function parseDecimal(text: string): number {
-  return DECIMAL.test(text) ? Number(text) : NaN
+  // Adding 0 turns the negative zero of `-0` into a plain one.
+  return DECIMAL.test(text) ? Number(text) + 0 : NaN
 }
 
 const DECIMAL = /^-?[0-9]+$/
