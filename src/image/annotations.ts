@@ -36,10 +36,8 @@ export function standardAnnotations(
 ): Map<StandardAnnotation, string> {
   const found = new Map<StandardAnnotation, string>()
   for (const name of STANDARD_ANNOTATIONS) {
-    const forerunner = LABEL_SCHEMA.get(name)
     const value =
-      annotations.get(`org.opencontainers.image.${name}`) ??
-      (forerunner === undefined ? undefined : annotations.get(`org.label-schema.${forerunner}`))
+      annotations.get(`org.opencontainers.image.${name}`) ?? forerunner(annotations, name)
     if (value !== undefined) found.set(name, value)
   }
   return found
@@ -48,6 +46,16 @@ export function standardAnnotations(
 /** Tells whether the text follows the grammar of {@link REF_NAME_ANNOTATION}; others occur and match literally. */
 export function isRefName(text: string): boolean {
   return REF_NAME.test(text)
+}
+
+function forerunner(
+  annotations: ReadonlyMap<string, string>,
+  name: StandardAnnotation,
+): string | undefined {
+  const key = LABEL_SCHEMA.get(name)
+  const value = key === undefined ? undefined : annotations.get(`org.label-schema.${key}`)
+  // Its `usage` may be a text as well; the annotation is a URL.
+  return name === 'documentation' && !/^https?:/i.test(value ?? '') ? undefined : value
 }
 
 const REF_NAME =
