@@ -67,6 +67,7 @@ export class SparseMember {
     if (form === 'pax-1.0') {
       this.#lines = new SparseMapReader()
       this.#map = this.#lines.map
+      this.#checkRoomForLines()
       return this
     }
     const map = parsePaxSparseMap(sparse)
@@ -92,8 +93,8 @@ export class SparseMember {
     this.#storedSize -= BLOCK_SIZE
     const isEnd = this.#lines.read(bytes.subarray(at, at + BLOCK_SIZE))
     if (isEnd === undefined) throw tarCorrupt(this.entry, 'the sparse map has a bad number')
-    if (this.#storedSize < 0) throw tarCorrupt(this.entry, 'the sparse map is longer than the data')
     this.isComplete = isEnd
+    if (!isEnd) this.#checkRoomForLines()
   }
 
   /** Lays the map out and gives the bytes that are stored at `dataOffset`. */
@@ -103,6 +104,11 @@ export class SparseMember {
     if (typeof segments === 'string') throw tarCorrupt(this.entry, segments)
     this.entry.sparse = segments
     return this.#storedSize
+  }
+
+  #checkRoomForLines(): void {
+    if (this.#storedSize >= BLOCK_SIZE) return
+    throw tarCorrupt(this.entry, 'the sparse map is longer than the data')
   }
 
   #setSize(size: number): void {
