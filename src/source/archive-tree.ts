@@ -54,9 +54,12 @@ export class ArchiveTree implements FileTree {
   }
 
   // eslint-disable-next-line @typescript-eslint/require-await -- a directory has to wait here
-  async topNames(): Promise<readonly string[]> {
+  async list(directory: string): Promise<readonly string[]> {
+    const prefix = directory === '' ? '' : `${directory}/`
     const names = new Set<string>()
-    for (const [name, { type }] of this.#members) {
+    for (const [path, { type }] of this.#members) {
+      if (!path.startsWith(prefix)) continue
+      const name = path.slice(prefix.length)
       const slash = name.indexOf('/')
       if (slash !== -1) names.add(name.slice(0, slash + 1))
       else names.add(type === 'directory' ? `${name}/` : name)

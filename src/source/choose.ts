@@ -85,7 +85,12 @@ async function matchDefault(
   return matches
 }
 
-async function matchRef(
+/**
+ * Finds what a selector means.
+ *
+ * @throws OcimountError `REFERENCE_NOT_FOUND` with all candidates in the details, `REFERENCE_INVALID`
+ */
+export async function matchRef(
   documents: Documents,
   roots: readonly Root[],
   ref: string,

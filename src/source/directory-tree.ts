@@ -53,12 +53,15 @@ export class DirectoryTree implements FileTree {
     }
   }
 
-  async topNames(): Promise<readonly string[]> {
+  async list(directory: string): Promise<readonly string[]> {
+    const path = await this.#locate(directory)
+    if (path === undefined) return []
     try {
-      const entries = await readdir(this.#root, { withFileTypes: true })
+      const entries = await readdir(path, { withFileTypes: true })
       return entries.map((entry) => entry.name + (entry.isDirectory() ? '/' : '')).sort()
     } catch (error) {
-      throw fileError(this.path, error)
+      if (systemErrorCode(error) === 'ENOTDIR') return []
+      throw fileError(path, error)
     }
   }
 
@@ -68,6 +71,8 @@ export class DirectoryTree implements FileTree {
 
   /** Gives the true path of a name. */
   async #locate(name: string): Promise<string | undefined> {
+    // No file has a name with a NUL, and no call takes one.
+    if (name.includes('\0')) return undefined
     const given = join(this.#root, name)
     let path: string
     try {
@@ -78,7 +83,8 @@ export class DirectoryTree implements FileTree {
       if (code === 'ELOOP') throw this.#error(name, 'its links lead in circles')
       throw fileError(given, error)
     }
-    if (path.startsWith(this.#root.endsWith(sep) ? this.#root : this.#root + sep)) return path
+    const inside = this.#root.endsWith(sep) ? this.#root : this.#root + sep
+    if (path === this.#root || path.startsWith(inside)) return path
     throw this.#error(name, `it leads to ${escapeText(path)}, outside the image`)
   }
 

@@ -24,7 +24,10 @@ export interface FileTree {
    * @throws OcimountError `SOURCE_CHANGED` when the file is another one meanwhile or shorter, `STORAGE_FAILED`
    */
   read(region: FileRegion): Promise<Buffer>
-  /** Gives the sorted names directly below the root, directories with a slash at the end. */
-  topNames(): Promise<readonly string[]>
+  /**
+   * Gives the sorted names directly below a directory, the root being `''`, directories with a slash at the end;
+   * nothing where there is no such directory. A name that is no text is given byte by byte.
+   */
+  list(directory: string): Promise<readonly string[]>
   close(): Promise<void>
 }

@@ -9,6 +9,8 @@ import { chooseImage } from './choose.js'
 import type { ChoiceOptions } from './choose.js'
 import type { FileTree } from './file-tree.js'
 import type { Image } from './image.js'
+import type { ManifestDocument } from './image-documents.js'
+import { readManifest } from './image-documents.js'
 import { loadDocuments, loadImage } from './load-image.js'
 import type { ImageDocuments } from './load-image.js'
 import { openSource } from './open-source.js'
@@ -18,13 +20,13 @@ import type { Transport } from '../reference/reference.js'
 
 /** An open archive or directory; to be closed. */
 export class ImageSource {
-  readonly #source: OpenedSource
   /** What the path itself selected, as in `oci:PATH:REF`. */
-  readonly #selector: string | undefined
+  readonly selector: string | undefined
+  readonly #source: OpenedSource
 
   private constructor(source: OpenedSource, selector: string | undefined) {
     this.#source = source
-    this.#selector = selector
+    this.selector = selector
   }
 
   /**
@@ -53,7 +55,7 @@ export class ImageSource {
     return this.#source.documents.tree.path
   }
 
-  /** The parts, for {@link validateSource}. */
+  /** The parts, for a check of everything. */
   get opened(): OpenedSource {
     return this.#source
   }
@@ -73,6 +75,17 @@ export class ImageSource {
     const { documents, roots } = this.#source
     const choice = await chooseImage(documents, roots, this.#withSelector(options))
     return loadDocuments(documents, choice, options.platform)
+  }
+
+  /**
+   * Reads one manifest, which may be an artifact's; undefined for an image of a docker-archive without manifests.
+   *
+   * @throws OcimountError as {@link chooseImage} and {@link readManifest}
+   */
+  async readManifest(options: ChoiceOptions = {}): Promise<ManifestDocument | undefined> {
+    const { documents, roots } = this.#source
+    const { descriptor } = await chooseImage(documents, roots, this.#withSelector(options))
+    return descriptor === undefined ? undefined : readManifest(documents, descriptor)
   }
 
   /**
@@ -99,6 +112,6 @@ export class ImageSource {
   }
 
   #withSelector({ ref, platform }: ChoiceOptions): ChoiceOptions {
-    return { ref: ref ?? this.#selector, platform }
+    return { ref: ref ?? this.selector, platform }
   }
 }

@@ -27,17 +27,13 @@ export async function findManifestLayers(
   manifest: Manifest,
   diffIds: readonly DiffId[],
 ): Promise<LayerBlob[]> {
-  for (const [index, { mediaType }] of manifest.layers.entries()) {
-    const why = unsupportedLayerReason(mediaType)
-    if (why === undefined) continue
-    const message = `Cannot use layer ${index} of type ${escapeText(mediaType)}: ${why}`
-    throw new OcimountError('IMAGE_UNSUPPORTED', message)
-  }
+  for (const [index, descriptor] of manifest.layers.entries()) refuseForeignType(descriptor, index)
   checkCount(manifest.layers.length, diffIds.length)
   const blobs: LayerBlob[] = []
   for (const [index, descriptor] of manifest.layers.entries()) {
     const diffId = diffIds[index]
-    if (diffId !== undefined) blobs.push(await findLayer(documents, descriptor, index, diffId))
+    if (diffId !== undefined)
+      blobs.push(await findManifestLayer(documents, descriptor, index, diffId))
   }
   return blobs
 }
@@ -56,32 +52,46 @@ export async function findItemLayers(
 ): Promise<LayerBlob[]> {
   checkCount(item.layers.length, diffIds.length)
   const blobs: LayerBlob[] = []
-  for (const [index, name] of item.layers.entries()) {
-    const diffId = diffIds[index]
-    if (diffId === undefined) continue
-    refuseUnknownHash(diffId)
-    const region = await documents.tree.find(name)
-    if (region === undefined) {
-      const what = `layer ${index} (${diffId}) in ${escapeText(name)}`
-      throw blobMissing(documents.tree.path, what, diffId)
-    }
-    const stored = digestInName(name)
-    const isBlob = stored !== undefined && name === layoutBlobPath(stored)
-    const source = item.layerSources.get(diffId)
-    if (isBlob && source?.digest === stored) {
-      verifySize(region.length, source.size, `layer ${index} (${stored})`)
-    }
-    blobs.push({
-      region,
-      digest: isBlob ? stored : undefined,
-      diffId,
-      mediaType: source?.mediaType ?? DOCKER_LAYER,
-    })
+  for (const [index, diffId] of diffIds.entries()) {
+    blobs.push(await findItemLayer(documents, item, index, diffId))
   }
   return blobs
 }
 
-async function findLayer(
+/**
+ * Finds one layer of an item of manifest.json.
+ *
+ * @throws OcimountError as {@link findItemLayers}
+ */
+export async function findItemLayer(
+  documents: Documents,
+  item: DockerArchiveItem,
+  index: number,
+  diffId: DiffId,
+): Promise<LayerBlob> {
+  const name = item.layers[index] ?? ''
+  refuseUnknownHash(diffId)
+  const region = await documents.tree.find(name)
+  if (region === undefined) {
+    const what = `layer ${index} (${diffId}) in ${escapeText(name)}`
+    throw blobMissing(documents.tree.path, what, diffId)
+  }
+  const stored = digestInName(name)
+  const isBlob = stored !== undefined && name === layoutBlobPath(stored)
+  const source = item.layerSources.get(diffId)
+  if (isBlob && source?.digest === stored) {
+    verifySize(region.length, source.size, `layer ${index} (${stored})`)
+  }
+  const digest = isBlob ? stored : undefined
+  return { region, digest, diffId, mediaType: source?.mediaType ?? DOCKER_LAYER }
+}
+
+/**
+ * Finds one layer of a manifest.
+ *
+ * @throws OcimountError `BLOB_MISSING`, `SIZE_MISMATCH`, `IMAGE_UNSUPPORTED` for a digest that cannot be computed
+ */
+export async function findManifestLayer(
   documents: Documents,
   descriptor: Descriptor,
   index: number,
@@ -101,8 +111,20 @@ async function findLayer(
   return { region, digest, diffId, mediaType }
 }
 
-/** Every layer has one DiffID (checklist A-113, D-008). */
-function checkCount(layers: number, diffIds: number): void {
+/** @throws OcimountError `IMAGE_UNSUPPORTED` for a layer from which no tree can be built */
+export function refuseForeignType({ mediaType }: Descriptor, index: number): void {
+  const why = unsupportedLayerReason(mediaType)
+  if (why === undefined) return
+  const message = `Cannot use layer ${index} of type ${escapeText(mediaType)}: ${why}`
+  throw new OcimountError('IMAGE_UNSUPPORTED', message)
+}
+
+/**
+ * Makes sure that every layer has one DiffID (checklist A-113, D-008).
+ *
+ * @throws OcimountError `IMAGE_INVALID`, `LIMIT_EXCEEDED`
+ */
+export function checkCount(layers: number, diffIds: number): void {
   if (layers > MAX_LAYERS) {
     const message = `Cannot use an image of ${layers} layers: the limit is ${MAX_LAYERS}`
     throw new OcimountError('LIMIT_EXCEEDED', message)

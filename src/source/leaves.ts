@@ -14,6 +14,8 @@ export interface Leaves {
   readonly leaves: readonly Descriptor[]
   /** Nested indexes that the source lacks; other platforms' may well be absent (checklist D-025). */
   readonly missing: readonly Descriptor[]
+  /** Deviations of the indexes from the specification. */
+  readonly warnings: readonly string[]
 }
 
 /**
@@ -25,6 +27,7 @@ export interface Leaves {
 export async function findLeaves(documents: Documents, root: Descriptor): Promise<Leaves> {
   const leaves: Descriptor[] = []
   const missing: Descriptor[] = []
+  const warnings: string[] = []
   // A stack, so that depth costs no recursion; children are pushed in reverse to come out in order.
   const open = [{ descriptor: root, depth: 0 }]
   let entries = 0
@@ -37,7 +40,8 @@ export async function findLeaves(documents: Documents, root: Descriptor): Promis
     if (depth >= MAX_INDEX_DEPTH) throw exceeded(root, `it nests deeper than ${MAX_INDEX_DEPTH}`)
     try {
       const bytes = await documents.read(descriptor, MAX_MANIFEST_SIZE, 'index')
-      const { manifests } = parseImageIndex(bytes, descriptor.mediaType)
+      const { manifests, ...index } = parseImageIndex(bytes, descriptor.mediaType)
+      warnings.push(...index.warnings)
       entries += manifests.length
       if (entries > MAX_INDEX_ENTRIES) {
         throw exceeded(root, `it lists more than ${MAX_INDEX_ENTRIES} manifests`)
@@ -48,7 +52,7 @@ export async function findLeaves(documents: Documents, root: Descriptor): Promis
       missing.push(descriptor)
     }
   }
-  return { leaves, missing }
+  return { leaves, missing, warnings }
 }
 
 function exceeded(root: Descriptor, why: string): OcimountError {

@@ -8,7 +8,7 @@ import { MAX_LISTED } from './limits.js'
 
 /** Makes the error for a tree that holds no image. */
 export async function notAnImage(tree: FileTree): Promise<OcimountError> {
-  const names = new Set(await tree.topNames())
+  const names = new Set(await tree.list(''))
   const what = tree.isArchive ? 'archive' : 'directory'
   const known = KNOWN.find(({ all, any }) => {
     return all.every((name) => names.has(name)) && (any?.some((name) => names.has(name)) ?? true)

@@ -31,6 +31,8 @@ export interface OpenedSource {
   readonly kind: SourceKind
   readonly documents: Documents
   readonly roots: readonly Root[]
+  /** Deviations of index.json from the specification. */
+  readonly warnings: readonly string[]
 }
 
 /**
@@ -64,20 +66,22 @@ async function openLayout(
   const documents = new Documents(tree, layoutBlobNames)
   const index = await documents.readNamed(LAYOUT_INDEX_FILE, MAX_MANIFEST_SIZE)
   if (index === undefined) throw await notAnImage(tree)
-  const roots = rootsOfIndex(parseImageIndex(index).manifests)
+  const { manifests, warnings } = parseImageIndex(index)
+  const roots = rootsOfIndex(manifests)
   const kind = tree.isArchive ? 'oci-archive' : 'oci'
-  if (manifest === undefined) return { kind, documents, roots }
+  if (manifest === undefined) return { kind, documents, roots, warnings }
   const items = parseDockerManifest(manifest)
   // Who asks for the layout by its prefix counts positions in index.json, as skopeo does.
   const isLayoutMeant = transport === 'oci' || transport === 'oci-archive'
   const numbering = isLayoutMeant ? 'entries' : 'items'
   const united = await uniteRoots(documents, roots, items, numbering)
-  return { kind: isLayoutMeant ? kind : 'docker-archive', documents, roots: united }
+  return { kind: isLayoutMeant ? kind : 'docker-archive', documents, roots: united, warnings }
 }
 
 function openDocker(tree: FileTree, manifest: Buffer): OpenedSource {
   const documents = new Documents(tree, layoutBlobNames)
-  return { kind: 'docker-archive', documents, roots: rootsOfItems(parseDockerManifest(manifest)) }
+  const roots = rootsOfItems(parseDockerManifest(manifest))
+  return { kind: 'docker-archive', documents, roots, warnings: [] }
 }
 
 async function openDir(tree: FileTree, bytes: Buffer): Promise<OpenedSource> {
@@ -100,7 +104,7 @@ async function openDir(tree: FileTree, bytes: Buffer): Promise<OpenedSource> {
     data: bytes,
   }
   const root = { names: [], aliases: [], positions: [0], descriptor, item: undefined }
-  return { kind: 'dir', documents, roots: [root] }
+  return { kind: 'dir', documents, roots: [root], warnings: [] }
 }
 
 async function readDocument(

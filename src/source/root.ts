@@ -18,8 +18,3 @@ export interface Root {
   /** A docker-archive's description of an image that no manifest describes. */
   readonly item: DockerArchiveItem | undefined
 }
-
-/** Annotation of an index.json entry that names an image (image-spec annotations.md). */
-export const REF_NAME = 'org.opencontainers.image.ref.name'
-/** Annotation with the full name, as containerd and Docker ≥ 25 write it. */
-export const CONTAINERD_NAME = 'io.containerd.image.name'

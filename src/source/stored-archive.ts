@@ -17,11 +17,11 @@ import { identifyFile } from './file-kind.js'
 import { MAX_DECODED_BYTES, MAX_SPOOLED_BYTES } from './limits.js'
 import { LocalFile } from './local-file.js'
 
-/** How far the work is, in bytes of input; `total` is unknown for standard input. */
+/** How far the work is, in bytes of input. Nobody knows how long standard input is: `total` is then `done`. */
 export interface StoreProgress {
   readonly phase: 'decompress' | 'spool'
   readonly done: number
-  readonly total: number | undefined
+  readonly total: number
 }
 
 export interface StoreOptions {
@@ -76,7 +76,7 @@ export async function spoolArchive(
   const { cache, onProgress, signal, maxBytes = MAX_SPOOLED_BYTES } = options
   const input = streamChunks(stream, what, {
     signal,
-    onRead: (done) => onProgress?.({ phase: 'spool', done, total: undefined }),
+    onRead: (done) => onProgress?.({ phase: 'spool', done, total: done }),
   })
   const { head, all } = await peekChunks(input, DETECTION_LENGTH)
   const compression = identifyFile(head, what)
