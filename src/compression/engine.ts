@@ -30,7 +30,7 @@ export async function* runEngine(
   { onRest, translate }: EngineHandlers,
 ): AsyncGenerator<Buffer, void, undefined> {
   const stopped = new Promise<'stopped'>((resolve) => {
-    // 'end' and not 'close': when the engine ends on its own, its last write is never called back.
+    // Also 'end': the last write of an engine that ends on its own is called back late or never.
     for (const event of ['end', 'error', 'close']) {
       engine.once(event, () => {
         resolve('stopped')
@@ -65,9 +65,10 @@ async function feed(
   onRest: (rest: Buffer) => void,
 ): Promise<void> {
   let fed = 0
+  let isOver = false
   for await (const chunk of input) {
     if (hasFailed(engine)) return
-    if (hasEnded(engine)) {
+    if (isOver) {
       onRest(chunk)
       continue
     }
@@ -80,13 +81,15 @@ async function feed(
     })
     await Promise.race([taken, stopped])
     if (hasFailed(engine)) return
-    if (hasEnded(engine)) onRest(chunk.subarray(chunk.length - (fed - engine.bytesWritten)))
+    // An engine that goes on has used all of the chunk by now; what it left lies behind its end. Whether it has
+    // emitted 'end' yet depends on its reader, and says nothing.
+    const rest = fed - engine.bytesWritten
+    if (rest > 0 || engine.readableEnded) {
+      isOver = true
+      onRest(chunk.subarray(chunk.length - rest))
+    }
   }
-  if (!hasEnded(engine) && !hasFailed(engine)) engine.end()
-}
-
-function hasEnded(engine: ZlibEngine): boolean {
-  return engine.readableEnded
+  if (!isOver && !hasFailed(engine)) engine.end()
 }
 
 function hasFailed(engine: ZlibEngine): boolean {
