@@ -24,6 +24,8 @@ export interface DeviceLayer {
 
 export interface AppliedLayers {
   readonly root: ErofsNode
+  /** The layers as they were given, base first. */
+  readonly layerIds: readonly string[]
   /** Devices 0 to n-1, in the order in which the layers first occur. */
   readonly devices: readonly DeviceLayer[]
   /** Device n; there is none where its size is 0. */
@@ -62,7 +64,8 @@ export function applyLayers(
     applyLayer(root, toc, { layer, device, report, limits: allLimits, budget })
   }
   const { counts, virtual } = placeContent(root, devices.length, report)
-  return { root, devices, virtual, report: report.build(), counts }
+  const layerIds = layers.map(({ layerId }) => layerId)
+  return { root, layerIds, devices, virtual, report: report.build(), counts }
 }
 
 function checkEntryCount(layers: readonly StackedLayer[], { maxEntries }: RootfsLimits): void {

@@ -18,11 +18,6 @@ export interface TreeNode extends ErofsNode {
 /** The `layer` of the first root and of directories that entries only imply. */
 export const NO_LAYER = -1
 
-/** Attributes in the order in which they are kept, so that all nodes share one shape. */
-type Attributes = Pick<
-  TreeNode,
-  'mode' | 'uid' | 'gid' | 'mtimeSeconds' | 'mtimeNanoseconds' | 'xattrs' | 'layer' | 'isLinked'
->
 type Xattrs = TreeNode['xattrs']
 
 /** Makes a directory that no entry describes: 0755, root's, 1970 (B-039, B-054). */
@@ -50,7 +45,7 @@ export function redescribeDirectory(
   xattrs: Xattrs,
   layer: number,
 ): void {
-  node.mode = S_IFDIR | entry.mode
+  node.mode = S_IFDIR | (entry.mode & PERMISSIONS)
   node.uid = entry.uid
   node.gid = entry.gid
   node.mtimeSeconds = entry.mtime.seconds
@@ -65,10 +60,19 @@ export function fileNode(
   layer: number,
   extents: readonly ErofsExtent[],
 ): TreeNode {
-  const node = attributes(entry, S_IFREG, xattrs, layer)
-  node.size = entry.size
-  node.extents = extents
-  return node
+  // One literal: fields added afterwards would cost every file a second object.
+  return {
+    mode: S_IFREG | (entry.mode & PERMISSIONS),
+    uid: entry.uid,
+    gid: entry.gid,
+    mtimeSeconds: entry.mtime.seconds,
+    mtimeNanoseconds: entry.mtime.nanoseconds,
+    xattrs,
+    layer,
+    isLinked: false,
+    size: entry.size,
+    extents,
+  }
 }
 
 /** Makes a symbolic link; its mode is 0777 whatever the entry says (B-015). */
@@ -112,9 +116,11 @@ export function isOverlayWhiteout(node: ErofsNode): boolean {
   return (node.mode & S_IFMT) === S_IFCHR && node.devMajor === 0 && node.devMinor === 0
 }
 
+const PERMISSIONS = 0o7777
+
 function attributes(entry: TocEntry, type: number, xattrs: Xattrs, layer: number): TreeNode {
-  const result: Attributes = {
-    mode: type | entry.mode,
+  return {
+    mode: type | (entry.mode & PERMISSIONS),
     uid: entry.uid,
     gid: entry.gid,
     mtimeSeconds: entry.mtime.seconds,
@@ -123,5 +129,4 @@ function attributes(entry: TocEntry, type: number, xattrs: Xattrs, layer: number
     layer,
     isLinked: false,
   }
-  return result
 }
