@@ -35,7 +35,6 @@ export function parseImageReference(text: string): ParsedReference {
   if (text === '') throw invalid(text, 'it is empty')
   if (text.includes('\0')) throw invalid(text, 'it holds a NUL')
   if (text === '-') return { kind: 'stdin' }
-  if (looksLikePath(text)) return { kind: 'path', path: text }
   if (text.startsWith('docker://')) return registry(text.slice('docker://'.length))
   const colon = text.indexOf(':')
   const scheme = text.slice(0, Math.max(colon, 0))
@@ -50,7 +49,7 @@ export function parseImageReference(text: string): ParsedReference {
       'it is a URL; write docker://HOST/NAME for an image in a registry, or a path',
     )
   }
-  return registry(text)
+  return looksLikePath(text) ? { kind: 'path', path: text } : registry(text)
 }
 
 /**

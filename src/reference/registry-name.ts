@@ -29,7 +29,7 @@ export function parseRegistryName(text: string): RegistryName {
   const { domain, rest } = splitDomain(text)
   if (!DOMAIN.test(domain)) throw invalid(text, `${quote(domain)} is not a host name`)
   const { path, tag, digestText } = splitRest(rest)
-  if (!PATH.test(path)) throw invalid(text, pathProblem(path))
+  if (!PATH.test(path)) throw invalid(text, pathProblem(path, text))
   const repository = domain === HUB && !path.includes('/') ? `library/${path}` : path
   if (domain.length + 1 + repository.length > MAX_NAME_LENGTH) {
     throw invalid(text, `the name is longer than ${MAX_NAME_LENGTH} characters`)
@@ -79,9 +79,9 @@ function readDigest(text: string, digestText: string): Digest {
   return digest
 }
 
-function pathProblem(path: string): string {
+function pathProblem(path: string, text: string): string {
   if (path === '') return 'the repository is missing'
-  const version = /^(.+),version=(.+)$/.exec(path)
+  const version = /^([^,]+),version=([^,]+)$/.exec(text)
   if (version !== null) {
     return `write ${quote(`${version[1] ?? ''}:${version[2] ?? ''}`)}; the form of rkt is not supported`
   }

@@ -62,7 +62,7 @@ t.test(
       for (const { comment, json, fail } of load(kind)) {
         count++
         const bytes = Buffer.from(json, 'utf8')
-          if (fail)
+        if (fail)
           t.throws(() => parse(bytes, true), { code: 'IMAGE_INVALID' }, `${kind}: ${comment}`)
         else t.strictSame(parse(bytes, true).warnings ?? [], [], `${kind}: ${comment}`)
         const warning = TOLERATED[comment]
