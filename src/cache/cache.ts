@@ -192,9 +192,9 @@ export class Cache extends CachePaths {
    *
    * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`
    */
-  pin(paths: readonly string[]): Promise<Pin> {
+  async pin(paths: readonly string[]): Promise<Pin> {
     const keys = [...new Set(paths.map((path) => this.entryKey(path)))]
-    return Pin.create({ leases: this.leasesPath, tmp: this.tmpPath }, keys)
+    return await Pin.create({ leases: this.leasesPath, tmp: this.tmpPath }, keys)
   }
 
   /** Tells the space on disk that everything takes. */

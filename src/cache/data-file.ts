@@ -11,7 +11,7 @@ import { constants, fstatSync, type BigIntStats } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import { isOcimountError, OcimountError } from '../errors.js'
+import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import {
   addPiece,
@@ -44,12 +44,12 @@ export class DataFile {
   readonly #checked: Buffer
   readonly #spare: Buffer[] = []
   #seen: BigIntStats
-  #isDropped = false
+  #isDropping = true
   #isClosed = false
 
-  private constructor(path: string, handle: FileHandle, map: PieceMap, digests: Buffer) {
-    this.#directory = join(path, '..')
-    this.#path = path
+  private constructor(directory: string, handle: FileHandle, map: PieceMap, digests: Buffer) {
+    this.#directory = directory
+    this.#path = join(directory, DATA_NAME)
     this.#handle = handle
     this.#map = map
     this.#digests = digests
@@ -66,7 +66,7 @@ export class DataFile {
    */
   static async open(directory: string): Promise<DataFile | undefined> {
     try {
-      return await DataFile.openStrictly(directory)
+      return await DataFile.#open(directory, true)
     } catch (error) {
       if (!isOcimountError(error, 'CACHE_CORRUPT')) throw error
       log.warn({ path: directory, why: error.message }, 'dropped a corrupt layer from the cache')
@@ -75,8 +75,12 @@ export class DataFile {
     }
   }
 
-  /** The same as {@link DataFile.open}, but throws `CACHE_CORRUPT` and leaves the files for inspection. */
-  static async openStrictly(directory: string): Promise<DataFile | undefined> {
+  /** The same as {@link DataFile.open}, but for a check: throws `CACHE_CORRUPT` and drops nothing, now or later. */
+  static openForCheck(directory: string): Promise<DataFile | undefined> {
+    return DataFile.#open(directory, false)
+  }
+
+  static async #open(directory: string, isDropping: boolean): Promise<DataFile | undefined> {
     const mapPath = join(directory, DATA_MAP_NAME)
     const digestsPath = join(directory, DIGESTS_NAME)
     const path = join(directory, DATA_NAME)
@@ -91,7 +95,8 @@ export class DataFile {
     const handle = await openData(path)
     let file: DataFile
     try {
-      file = new DataFile(path, handle, map, digests)
+      file = new DataFile(directory, handle, map, digests)
+      file.#isDropping = isDropping
       if (!file.#seen.isFile()) throw corrupt(path, 'it is not a regular file')
       if (file.#seen.size !== BigInt(map.deviceSize)) throw corrupt(path, 'its length is wrong')
     } catch (error) {
@@ -145,7 +150,7 @@ export class DataFile {
   /**
    * Reads a whole piece into `buffer` and checks its digest; gives the part of the buffer that it fills.
    *
-   * @throws OcimountError as {@link read}; the entry is dropped when the digest is wrong.
+   * @throws OcimountError as {@link DataFile.read}; the entry is dropped when the digest is wrong.
    */
   async readPiece(piece: number, buffer: Buffer): Promise<Buffer> {
     if (!hasPiece(this.#map.present, piece)) throw corrupt(this.#path, `piece ${piece} is absent`)
@@ -218,8 +223,9 @@ export class DataFile {
   /** Makes the next open find nothing and gives the error for this read. */
   async #drop(why: string): Promise<OcimountError> {
     const error = corrupt(this.#path, why)
-    if (!this.#isDropped) {
-      this.#isDropped = true
+    if (this.#isDropping) {
+      // Once is enough: what is there after that was made by somebody else.
+      this.#isDropping = false
       log.warn({ path: this.#path, why }, 'dropped a corrupt layer from the cache')
       const now = await lstatIfPresent(this.#path)
       // Another process may have dropped it and made it again by now.
@@ -247,6 +253,7 @@ async function openData(path: string): Promise<FileHandle> {
     return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
     if (isMissing(error)) throw corrupt(path, 'it is missing')
+    if (systemErrorCode(error) === 'ELOOP') throw corrupt(path, 'it is a symbolic link')
     throw storageError(error, 'open', path)
   }
 }

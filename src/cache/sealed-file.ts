@@ -10,7 +10,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { constants, type BigIntStats } from 'node:fs'
 import { lstat, open, unlink } from 'node:fs/promises'
 import { escapeText } from '../byte-string.js'
-import { isOcimountError, OcimountError } from '../errors.js'
+import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import { isMissing, storageError } from './storage-error.js'
 
@@ -84,6 +84,7 @@ export async function readSealedFile(path: string): Promise<Buffer | undefined> 
     }
   } catch (error) {
     if (isMissing(error)) return undefined
+    if (systemErrorCode(error) === 'ELOOP') throw corrupt(path, 'it is a symbolic link')
     throw storageError(error, 'read', path)
   }
   return unseal(bytes, path)

@@ -52,6 +52,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ['EIO', 'the disk reported an error'],
   ['ENOENT', 'there is no such file or directory'],
   ['ENOTDIR', 'a part of the path is not a directory'],
+  ['EEXIST', 'there is one already'],
   ['ELOOP', 'it is a symbolic link'],
   ['EMFILE', 'too many files are open'],
   ['ENFILE', 'too many files are open on this machine'],

@@ -145,7 +145,7 @@ class Check {
   }
 
   async #data(key: string, path: string): Promise<void> {
-    const file = await DataFile.openStrictly(path)
+    const file = await DataFile.openForCheck(path)
     if (file === undefined) {
       // Without its map nothing counts: what a crash or a drop left, or somebody is publishing right now.
       throw corrupt(join(path, DATA_NAME), 'its data.map is missing')
