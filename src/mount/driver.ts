@@ -1,0 +1,70 @@
+// What a driver takes and what it gives back. A driver turns an EROFS image and its devices into a mounted
+// filesystem; everything around it (overlay, state, unmounting) is the same for all of them.
+
+import type { ByteString } from '../byte-string.js'
+import type { ErofsImage } from '../erofs/reader.js'
+import type { LayerDevice } from '../layer/device.js'
+
+/** What a mount asks of the kernel. */
+export interface MountFlags {
+  /** Lets other users in, with the modes checked by the kernel; default: for root. */
+  readonly allowOther?: boolean
+  /** Honours setuid bits and file capabilities. */
+  readonly suid?: boolean
+  /** Honours device nodes. */
+  readonly dev?: boolean
+  readonly noexec?: boolean
+  /** What the kernel shows as the source of the mount; default `ocimount`. */
+  readonly fsName?: string
+}
+
+/** What is served. */
+export interface MountTarget {
+  readonly image: ErofsImage
+  /** In the order of the image's device table. */
+  readonly devices: readonly LayerDevice[]
+}
+
+/** Something in the image that a driver cannot show as it is. */
+export interface DriverLimit {
+  readonly kind: 'hidden-name' | 'unreadable-link' | 'hidden-xattr' | 'time-clamped'
+  /** Absolute path in the image. */
+  readonly path: ByteString
+  readonly detail: string
+}
+
+/** A mounted filesystem that this process serves. */
+export interface LiveMount {
+  /** Canonical. */
+  readonly mountpoint: string
+  /** `major:minor` of the filesystem at the mount point, for the state of live mounts. */
+  readonly device: string
+  /**
+   * Resolves when the filesystem is gone, by whatever way: `unmount`, somebody's umount(8), the end of the last
+   * mount namespace that had a copy, an aborted connection. Until then there may be readers. Never rejects.
+   */
+  readonly finished: Promise<void>
+  /**
+   * Detaches the filesystem from the mount point. `finished` follows at once, or with `lazy` when the last file
+   * is closed.
+   *
+   * @throws OcimountError `MOUNT_BUSY`, `NOT_MOUNTED`, `MOUNT_DENIED`, `MOUNT_FAILED`
+   */
+  unmount(options?: { readonly lazy?: boolean }): Promise<void>
+  /** Lists what the driver cannot show, in slices that leave room for serving; an image of text names has nothing. */
+  listLimits(): Promise<readonly DriverLimit[]>
+}
+
+/** One way of mounting. */
+export interface MountDriver {
+  readonly name: 'fuse-native'
+  /** Gives undefined when the driver can work here, else why it cannot and what helps. */
+  isAvailable(): Promise<string | undefined>
+  /**
+   * Mounts at a canonical path that `checkMountpoint` accepted; returns when it is usable. A failed start leaves
+   * nothing behind.
+   *
+   * @throws OcimountError `DRIVER_UNAVAILABLE`, `MOUNT_DENIED`, `MOUNT_FAILED`
+   */
+  mount(target: MountTarget, mountpoint: string, flags: MountFlags): Promise<LiveMount>
+}

@@ -1,0 +1,170 @@
+// The portable driver: TypeScript callbacks over libfuse 2, through the npm package `fuse-native`. The only
+// importer of that package.
+//
+//   open ──INIT from the kernel──▶ mounted ──the superblock dies──▶ finished
+//     └── fails: whatever was mounted is detached again
+
+import { writeFile } from 'node:fs/promises'
+import { createRequire } from 'node:module'
+import { escapeText } from '../byte-string.js'
+import { messageOf, OcimountError } from '../errors.js'
+import { log } from '../logger.js'
+import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import { FaultLog } from './fault-log.js'
+import type { FuseBase, FuseClass } from './fuse-native-types.js'
+import { createServer } from './fuse-native-server.js'
+import { listLimits } from './fuse-native-limits.js'
+import { FUSE_TYPE, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
+import { checkFuseAccess } from './mountpoint.js'
+import { RootfsOperations } from './operations.js'
+import { watchSession } from './session.js'
+import { detach } from './unmount.js'
+
+// libfuse computes with doubles and the kernel with jiffies; some thirty years fit both.
+const FOR_EVER_SECONDS = 1_000_000_000
+// Requests stay at 128 KiB, the most that libfuse 2 takes; a longer window has several of them under way.
+const READ_AHEAD_KIB = 1024
+const MAX_FS_NAME = 200
+
+/** Serves an image through `fuse-native`. Known limits: DESIGN section 8. */
+export const fuseNativeDriver: MountDriver = {
+  name: 'fuse-native',
+
+  async isAvailable() {
+    try {
+      loadFuse()
+      await checkFuseAccess(false)
+      return undefined
+    } catch (error) {
+      return messageOf(error)
+    }
+  },
+
+  async mount(target, mountpoint, flags) {
+    const Fuse = loadFuse()
+    const allowOther = flags.allowOther ?? process.geteuid?.() === 0
+    await checkFuseAccess(allowOther)
+    return await start(Fuse, target, { mountpoint, flags: { ...flags, allowOther } })
+  },
+}
+
+async function start(
+  Fuse: FuseClass,
+  target: MountTarget,
+  { mountpoint, flags }: { readonly mountpoint: string; readonly flags: MountFlags },
+): Promise<LiveMount> {
+  const server = createServer(
+    Fuse,
+    { mountpoint, optionString: optionString(flags) },
+    { operations: new RootfsOperations(target), faults: new FaultLog() },
+  )
+  let entry: MountEntry
+  let ended: Promise<void> | undefined
+  try {
+    await open(server)
+    entry = await findOwnMount(mountpoint)
+    await widenReadAhead(entry.device)
+    ;[ended] = await watchSession(mountpoint, entry.device)
+  } catch (error) {
+    await detachFailed(mountpoint)
+    throw new OcimountError(
+      'MOUNT_FAILED',
+      `Cannot mount at ${escapeText(mountpoint)}: libfuse says: ${messageOf(error)}`,
+      { cause: error },
+    )
+  }
+  return {
+    mountpoint,
+    device: entry.device,
+    finished: (ended ?? Promise.resolve()).then(() => {
+      release(Fuse, server)
+    }),
+    unmount: async (options = {}) => detach(mountpoint, options.lazy ?? false),
+    listLimits: async () => listLimits(target.image),
+  }
+}
+
+function loadFuse(): FuseClass {
+  try {
+    return createRequire(import.meta.url)('fuse-native') as FuseClass
+  } catch (error) {
+    const why = messageOf(error).split('\n')[0] ?? ''
+    throw new OcimountError(
+      'DRIVER_UNAVAILABLE',
+      `Cannot use the driver fuse-native: ${escapeText(why)}; it needs the npm package fuse-native and the library libfuse.so.2 (Debian: libfuse2, Fedora: fuse-libs, Alpine: fuse)`,
+      { cause: error },
+    )
+  }
+}
+
+function optionString(flags: MountFlags): string {
+  return [
+    'ro',
+    'use_ino',
+    'kernel_cache',
+    `entry_timeout=${FOR_EVER_SECONDS}`,
+    `attr_timeout=${FOR_EVER_SECONDS}`,
+    `negative_timeout=${FOR_EVER_SECONDS}`,
+    // Without allow_other only the user that serves gets in, who can read the archive anyway: no file is hidden
+    // from them. With it the kernel checks the modes, as on any filesystem.
+    ...(flags.allowOther ? ['allow_other', 'default_permissions'] : []),
+    flags.suid ? 'suid' : 'nosuid',
+    flags.dev ? 'dev' : 'nodev',
+    ...(flags.noexec ? ['noexec'] : []),
+    `fsname=${plainName(flags.fsName ?? 'ocimount')}`,
+    'subtype=ocimount',
+  ].join(',')
+}
+
+/** Commas separate options and the whole string has 1024 bytes, so only harmless characters stay. */
+function plainName(name: string): string {
+  return name.replace(/[^\w./:@+=-]/g, '_').slice(0, MAX_FS_NAME) || 'ocimount'
+}
+
+async function open(server: FuseBase): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    server.open((error) => {
+      if (error) reject(error)
+      else resolve()
+    })
+  })
+}
+
+async function findOwnMount(mountpoint: string): Promise<MountEntry> {
+  const entry = mountAt(await readMountinfo(), mountpoint)
+  if (entry?.fsType === FUSE_TYPE) return entry
+  throw new Error('the mount vanished at once')
+}
+
+/** fuse-native mounts first and reads the options then, so a failure can leave a mount. */
+async function detachFailed(mountpoint: string): Promise<void> {
+  const entry = mountAt(await readMountinfo(), mountpoint)
+  if (entry?.fsType !== FUSE_TYPE) return
+  await detach(mountpoint, true).catch((error: unknown) => {
+    log.error({ mountpoint: escapeText(mountpoint) }, messageOf(error))
+  })
+}
+
+/** Only root may; without it reading in order is slower. */
+async function widenReadAhead(device: string): Promise<void> {
+  try {
+    await writeFile(`/sys/class/bdi/${device}/read_ahead_kb`, String(READ_AHEAD_KIB))
+  } catch (error) {
+    log.debug({ error: messageOf(error) }, 'Read-ahead stays at its default')
+  }
+}
+
+/** Lets the event loop end. The package can do so only behind its own unmount, which runs a shell. */
+function release(Fuse: FuseClass, server: FuseBase): void {
+  const { unmount } = Fuse
+  Fuse.unmount = (_mountpoint, callback) => {
+    callback(null)
+  }
+  try {
+    server.close((error) => {
+      if (error) log.debug({ error: messageOf(error) }, 'fuse-native did not close')
+    })
+  } finally {
+    Fuse.unmount = unmount
+  }
+}

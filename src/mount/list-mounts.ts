@@ -1,0 +1,93 @@
+// Finds live mounts and cleans up after serving processes that died: kill -9 leaves a mount on which every call
+// answers ENOTCONN, and a state directory.
+
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { escapeText } from '../byte-string.js'
+import { judgeOwner } from '../cache/process-owner.js'
+import { messageOf, systemErrorCode } from '../errors.js'
+import { log } from '../logger.js'
+import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
+import { locateMountpoint } from './mountpoint.js'
+import { existingRuntimeDirs } from './runtime-dir.js'
+import { readRecord, type MountRecord } from './state.js'
+import { detach } from './unmount.js'
+
+/** A live mount and where its state is. */
+export interface FoundMount {
+  readonly record: MountRecord
+  readonly directory: string
+}
+
+const ID = /^[0-9a-f]{12}$/
+/** A directory without a record is a half-done start, or what is left of one after this time. */
+const ABANDONED_MS = 60_000
+
+/** Gives this user's mounts whose serving process runs, oldest first; cleans up after the others. */
+export async function listMounts(): Promise<FoundMount[]> {
+  const found: FoundMount[] = []
+  for (const runtimeDir of await existingRuntimeDirs()) {
+    for (const name of await readdir(runtimeDir)) {
+      const directory = join(runtimeDir, name)
+      const record = ID.test(name) ? await readRecord(directory) : undefined
+      if (record === undefined) await removeAbandoned(directory, name)
+      else if (judgeOwner(record.owner) !== 'dead') found.push({ record, directory })
+      else await cleanUp({ record, directory })
+    }
+  }
+  return found.sort((a, b) => (a.record.since < b.record.since ? -1 : 1))
+}
+
+/** Gives the live mount at a path, or with an id. */
+export async function findMount(mountpointOrId: string): Promise<FoundMount | undefined> {
+  const mounts = await listMounts()
+  const entries = await readMountinfo()
+  const path = await locateMountpoint(mountpointOrId, entries)
+  const atPath = mounts.filter(({ record }) => record.mountpoint === path)
+  const device = path === undefined ? undefined : mountAt(entries, path)?.device
+  return (
+    atPath.find(({ record }) => record.device === device) ??
+    atPath.at(-1) ??
+    mounts.find(({ record }) => record.id === mountpointOrId)
+  )
+}
+
+async function cleanUp({ record, directory }: FoundMount): Promise<void> {
+  try {
+    const entries = await readMountinfo()
+    // `lower` and `scratch` are mounted only while an overlay is being stacked.
+    const inside = entries.filter(({ mountpoint }) => mountpoint.startsWith(`${directory}/`))
+    for (const { mountpoint } of inside.reverse()) await detach(mountpoint, true)
+    const entry = mountAt(entries, record.mountpoint)
+    if (entry !== undefined && (await isDead(entry, record))) await detach(entry.mountpoint, true)
+    await rm(directory, { recursive: true, force: true })
+    log.info({ id: record.id }, 'Cleaned up after a serving process that died')
+  } catch (error) {
+    // Tried again next time; a listing must not fail for it.
+    const mountpoint = escapeText(record.mountpoint)
+    log.warn({ id: record.id, mountpoint }, `Cannot clean up: ${messageOf(error)}`)
+  }
+}
+
+/** Tells whether a mount is the one of the record; somebody else may have mounted there since. */
+async function isDead(entry: MountEntry, record: MountRecord): Promise<boolean> {
+  if (!isOurMount(entry)) return false
+  if (entry.fsType !== FUSE_TYPE) return entry.device === record.device
+  try {
+    await stat(entry.mountpoint)
+    return false
+  } catch (error) {
+    return systemErrorCode(error) === 'ENOTCONN'
+  }
+}
+
+async function removeAbandoned(directory: string, name: string): Promise<void> {
+  if (!ID.test(name) && !name.startsWith('.new-')) return
+  try {
+    const { mtimeMs } = await stat(directory)
+    if (Date.now() - mtimeMs > ABANDONED_MS) await rm(directory, { recursive: true, force: true })
+  } catch (error) {
+    // Gone: its own process was faster.
+    if (systemErrorCode(error) !== 'ENOENT') log.warn({ directory }, messageOf(error))
+  }
+}

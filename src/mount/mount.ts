@@ -1,0 +1,162 @@
+// Mounts a root filesystem: picks the driver, checks the place, and stacks the overlay where one is wanted.
+//
+//   read-only:  driver at MOUNTPOINT
+//   writable:   driver at WORK/lower, tmpfs at WORK/scratch (no directory given), overlay at MOUNTPOINT,
+//               then scratch and lower are unmounted again: the overlay keeps what it needs (see overlay.ts)
+//
+// Nothing here and below may open, stat or watch a path inside the mount on the JavaScript thread, which is the
+// one that answers.
+
+import { mkdir, mkdtemp, realpath, rmdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { escapeText } from '../byte-string.js'
+import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import { log } from '../logger.js'
+import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import { fuseNativeDriver } from './fuse-native-driver.js'
+import { mountAt, readMountinfo } from './mountinfo.js'
+import { checkMountpoint } from './mountpoint.js'
+import { checkOverlayAccess, mountOverlay } from './overlay.js'
+import { runTool } from './run-tool.js'
+import { detach } from './unmount.js'
+
+export type DriverName = 'auto' | MountDriver['name']
+
+export interface MountOptions extends MountFlags {
+  readonly driver?: DriverName
+  /** Stacks an overlay: true for one whose contents vanish with it, or the directory that keeps what is written. */
+  readonly writable?: boolean | string
+  /** An existing directory for what is needed while mounting; default: a temporary one, gone afterwards. */
+  readonly workDirectory?: string
+}
+
+/** A mount and what made it. */
+export interface RootfsMount extends LiveMount {
+  readonly driver: MountDriver['name']
+  readonly isWritable: boolean
+}
+
+/**
+ * Mounts an image at an existing directory. This process serves it until `finished`; it must not touch the mount with
+ * synchronous calls meanwhile. The devices stay the caller's, to be closed after `finished`.
+ *
+ * A failure leaves nothing behind.
+ *
+ * @throws OcimountError `MOUNTPOINT_INVALID`, `MOUNT_BUSY`, `MOUNT_DENIED`, `MOUNT_FAILED`, `DRIVER_UNAVAILABLE`
+ */
+export async function mountRootfs(
+  target: MountTarget,
+  mountpoint: string,
+  options: MountOptions = {},
+): Promise<RootfsMount> {
+  const driver = chooseDriver(options.driver ?? 'auto')
+  const path = await checkMountpoint(mountpoint)
+  const { writable = false } = options
+  if (writable === false) {
+    const mount = await driver.mount(target, path, options)
+    return { ...mount, driver: driver.name, isWritable: false }
+  }
+  checkOverlayAccess()
+  const work = await makeWorkDirectory(options.workDirectory)
+  try {
+    const mount = await stack(driver, target, { path, work, options })
+    return { ...mount, driver: driver.name, isWritable: true }
+  } finally {
+    await removeEmpty([join(work, 'lower'), join(work, 'scratch'), work])
+  }
+}
+
+/** There is one driver for now; `auto` takes the first that works. */
+function chooseDriver(name: DriverName): MountDriver {
+  switch (name) {
+    case 'auto':
+    case 'fuse-native':
+      return fuseNativeDriver
+  }
+}
+
+async function stack(
+  driver: MountDriver,
+  target: MountTarget,
+  place: { readonly path: string; readonly work: string; readonly options: MountOptions },
+): Promise<LiveMount> {
+  const { path, work, options } = place
+  const lower = join(work, 'lower')
+  const scratch = join(work, 'scratch')
+  await mkdir(lower, { mode: 0o700 })
+  const mount = await driver.mount(target, lower, options)
+  try {
+    const directory =
+      typeof options.writable === 'string' ? options.writable : await mountScratch(scratch)
+    const entry = await mountOverlay({
+      lower,
+      directory,
+      mountpoint: path,
+      rootInode: target.image.inode(target.image.rootNid),
+      flags: [
+        options.suid ? 'suid' : 'nosuid',
+        options.dev ? 'dev' : 'nodev',
+        ...(options.noexec ? ['noexec'] : []),
+      ],
+    })
+    try {
+      await unmountIfMounted(scratch)
+      await mount.unmount()
+    } catch (error) {
+      await detach(path, true)
+      throw error
+    }
+    return {
+      ...mount,
+      mountpoint: path,
+      device: entry.device,
+      unmount: async ({ lazy = false } = {}) => detach(path, lazy),
+    }
+  } catch (error) {
+    await unmountIfMounted(scratch)
+    await unmountIfMounted(lower)
+    throw error
+  }
+}
+
+/** A tmpfs of its own: the directory for run-time state is small, and may be on a filesystem that no overlay takes. */
+async function mountScratch(scratch: string): Promise<string> {
+  await mkdir(scratch, { mode: 0o700 })
+  const args = ['-t', 'tmpfs', '-o', 'mode=0700,nodev', '--', 'ocimount', scratch]
+  const result = await runTool('mount', args)
+  if (result.status === 0) return scratch
+  throw new OcimountError(
+    'MOUNT_FAILED',
+    `Cannot make the mount writable: ${escapeText(result.message)}`,
+  )
+}
+
+async function unmountIfMounted(path: string): Promise<void> {
+  if (mountAt(await readMountinfo(), path) !== undefined) await detach(path, true)
+}
+
+async function makeWorkDirectory(parent = tmpdir()): Promise<string> {
+  try {
+    // Canonical, since the table of mounts is.
+    return await realpath(await mkdtemp(join(parent, 'ocimount-')))
+  } catch (error) {
+    throw new OcimountError(
+      'MOUNT_FAILED',
+      `Cannot make the mount writable: ${escapeText(messageOf(error))}`,
+      { cause: error },
+    )
+  }
+}
+
+/** Never recursive: were one of them still a mount, its contents would go. */
+async function removeEmpty(directories: readonly string[]): Promise<void> {
+  for (const directory of directories) {
+    try {
+      await rmdir(directory)
+    } catch (error) {
+      if (systemErrorCode(error) === 'ENOENT') continue
+      log.warn({ directory: escapeText(directory) }, messageOf(error))
+    }
+  }
+}

@@ -1,0 +1,139 @@
+// Stacks a writable overlay on a read-only mount: everything written goes to `upper`, the image stays as it is.
+//
+// The kernel clones the mounts of lower and upper for itself. So both can be unmounted as soon as the overlay
+// stands: whatever ends the overlay then ends them too, in the right order, and nothing is left to clean up.
+
+import { chmod, chown, mkdir, readFile, rmdir, stat, utimes } from 'node:fs/promises'
+import { join } from 'node:path'
+import { escapeText } from '../byte-string.js'
+import type { ErofsInode } from '../erofs/reader.js'
+import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
+import { mountAt, OVERLAY_SOURCE, readMountinfo, type MountEntry } from './mountinfo.js'
+import { runTool } from './run-tool.js'
+
+/** What an overlay is made of. */
+export interface OverlayRequest {
+  /** A mount point of the read-only filesystem. */
+  readonly lower: string
+  /** Holds `upper` and `work`, which are made where they are missing; not on a filesystem without xattrs. */
+  readonly directory: string
+  readonly mountpoint: string
+  /** The image's root directory, whose owner, mode and time a new `upper` gets: they show at the mount point. */
+  readonly rootInode: ErofsInode
+  /** `nosuid`, `nodev`, `noexec`. */
+  readonly flags: readonly string[]
+}
+
+/**
+ * Checks that this process may stack an overlay.
+ *
+ * @throws OcimountError `MOUNT_DENIED`
+ */
+export function checkOverlayAccess(): void {
+  if (process.geteuid?.() === 0) return
+  throw new OcimountError(
+    'MOUNT_DENIED',
+    'Cannot make the mount writable: only root may stack an overlay; run it as root, or as root of a user namespace of your own: unshare -rm ocimount …',
+  )
+}
+
+/**
+ * Mounts the overlay and gives its entry in the table of mounts.
+ *
+ * @throws OcimountError `MOUNT_DENIED`, `MOUNT_BUSY` when another overlay writes to the same directory,
+ *   `MOUNT_FAILED`
+ */
+export async function mountOverlay(request: OverlayRequest): Promise<MountEntry> {
+  const { lower, directory, mountpoint, flags } = request
+  const upper = join(directory, 'upper')
+  const work = join(directory, 'work')
+  await prepare(request, { upper, work })
+  const options = [
+    `lowerdir=${escapeOverlayPath(lower)}`,
+    `upperdir=${escapeOverlayPath(upper)}`,
+    `workdir=${escapeOverlayPath(work)}`,
+    // Outside the initial user namespace the kernel lets nobody set trusted.* attributes.
+    ...((await isInitialUserNamespace()) ? [] : ['userxattr']),
+    ...flags,
+  ]
+  const args = ['-t', 'overlay', '-o', options.join(','), '--', OVERLAY_SOURCE, mountpoint]
+  const result = await runTool('mount', args)
+  if (result.status !== 0) {
+    const isDenied = /permission|permitted|superuser/i.test(result.message)
+    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, result.message)
+  }
+  const entry = mountAt(await readMountinfo(), mountpoint)
+  if (entry?.fsType === 'overlay') return entry
+  throw failed('MOUNT_FAILED', request, 'the overlay vanished at once')
+}
+
+/** Escapes a path for the options of an overlay: commas end an option, colons separate lower directories. */
+export function escapeOverlayPath(path: string): string {
+  return path.replace(/[\\,:]/g, '\\$&')
+}
+
+async function prepare(
+  request: OverlayRequest,
+  { upper, work }: { readonly upper: string; readonly work: string },
+): Promise<void> {
+  const { rootInode } = request
+  try {
+    await refuseSharedUpper(request, upper)
+    await mkdir(request.directory, { recursive: true, mode: 0o700 })
+    const isNew = (await mkdir(upper, { recursive: true, mode: 0o700 })) !== undefined
+    await mkdir(work, { recursive: true, mode: 0o700 })
+    if (!isNew) return
+    try {
+      await chown(upper, rootInode.uid, rootInode.gid)
+      await chmod(upper, rootInode.mode & 0o7777)
+      await utimes(upper, rootInode.mtimeSeconds, rootInode.mtimeSeconds)
+    } catch (error) {
+      // Left as it is, the next mount would take it for complete.
+      await rmdir(upper)
+      throw error
+    }
+  } catch (error) {
+    if (error instanceof OcimountError) throw error
+    const isDenied = ['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '')
+    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, messageOf(error), error)
+  }
+}
+
+/** Two overlays that write to one directory corrupt each other, and the kernel only warns. */
+async function refuseSharedUpper(request: OverlayRequest, upper: string): Promise<void> {
+  const wanted = await identity(upper)
+  if (wanted === undefined) return
+  for (const { fsType, superOptions, mountpoint } of await readMountinfo()) {
+    if (fsType !== 'overlay') continue
+    const other = /(?:^|,)upperdir=((?:[^,\\]|\\.)*)/.exec(superOptions)?.[1]
+    if (other === undefined) continue
+    if ((await identity(other.replace(/\\(.)/g, '$1'))) !== wanted) continue
+    throw failed('MOUNT_BUSY', request, `the overlay at ${mountpoint} writes to the same directory`)
+  }
+}
+
+async function identity(path: string): Promise<string | undefined> {
+  try {
+    const { dev, ino } = await stat(path)
+    return `${dev}:${ino}`
+  } catch (error) {
+    if (systemErrorCode(error) === undefined) throw error
+    return undefined
+  }
+}
+
+async function isInitialUserNamespace(): Promise<boolean> {
+  // One line that maps everything to itself: `0 0 4294967295`.
+  const map = await readFile('/proc/self/uid_map', 'latin1')
+  return /^\s*0\s+0\s+4294967295\s*$/.test(map)
+}
+
+function failed(
+  code: ErrorCode,
+  request: OverlayRequest,
+  why: string,
+  cause?: unknown,
+): OcimountError {
+  const message = `Cannot stack a writable overlay at ${escapeText(request.mountpoint)}: ${escapeText(why)}`
+  return new OcimountError(code, message, cause === undefined ? {} : { cause })
+}

@@ -1,0 +1,85 @@
+// Tells when a FUSE filesystem that this process serves is gone. libfuse 2 leaves its loop then and closes its
+// descriptor of /dev/fuse, but fuse-native passes nothing on, and Node.js cannot poll(2) the descriptor.
+//
+// So there are two signs:
+// - inotify says IN_UNMOUNT (to fs.watch: 'rename') when the superblock dies, wherever its last mount was: another
+//   mount namespace, a lazy unmount with open files, an overlay that has it as a lower. The table of mounts knows
+//   none of these, which is why it is not asked.
+// - The descriptor is no longer /dev/fuse. Looked at every second, for what inotify cannot tell: a connection that
+//   was aborted, no watches left, or a root directory that we may not read.
+//
+// fs.watch looks the path up on the JavaScript thread, which must never wait for a request to the filesystem that the
+// same thread serves. access(2), done before on a thread of the pool, makes the kernel hold the root's attributes,
+// for ever; only if it succeeded the watch asks nothing.
+
+import { constants, watch, type FSWatcher } from 'node:fs'
+import { access, readdir, readFile, readlink } from 'node:fs/promises'
+import { log } from '../logger.js'
+import { messageOf, systemErrorCode } from '../errors.js'
+
+const FUSE_DEVICE = '/dev/fuse'
+const POLL_MS = 1000
+
+/** Gives a promise that resolves when the session behind a fresh mount of this process has ended. */
+export async function watchSession(mountpoint: string, device: string): Promise<Promise<void>[]> {
+  const descriptor = await findDescriptor(device)
+  const watcher = await watchRoot(mountpoint)
+  const finished = new Promise<void>((resolve) => {
+    // Neither keeps the process alive; the handles of fuse-native do.
+    const timer = setInterval(() => {
+      void isOpen(descriptor).then((open) => {
+        if (!open) end()
+      })
+    }, POLL_MS).unref()
+    watcher?.on('change', (event) => {
+      if (event === 'rename') end()
+    })
+    function end(): void {
+      clearInterval(timer)
+      watcher?.close()
+      resolve()
+    }
+  })
+  // In an array: an async function that returned the promise itself would wait for it.
+  return [finished]
+}
+
+/** Finds the descriptor whose FUSE connection is that of the filesystem; their number is the minor device number. */
+async function findDescriptor(device: string): Promise<string | undefined> {
+  const connection = device.slice(device.indexOf(':') + 1)
+  let candidate: string | undefined
+  for (const descriptor of await readdir('/proc/self/fd')) {
+    if (!(await isOpen(descriptor))) continue
+    const info = await readFile(`/proc/self/fdinfo/${descriptor}`, 'latin1')
+    const told = /^fuse_connection:\s*(\d+)/m.exec(info)?.[1]
+    if (told === connection) return descriptor
+    // Kernels before 6.14 do not tell; there the newest one, which in a serving process is the only one.
+    if (told === undefined) candidate = descriptor
+  }
+  return candidate
+}
+
+async function isOpen(descriptor: string | undefined): Promise<boolean> {
+  if (descriptor === undefined) return true
+  try {
+    return (await readlink(`/proc/self/fd/${descriptor}`)) === FUSE_DEVICE
+  } catch (error) {
+    if (systemErrorCode(error) === 'ENOENT') return false
+    log.warn({ error: messageOf(error) }, 'Cannot tell whether the mount is still there')
+    return true
+  }
+}
+
+async function watchRoot(mountpoint: string): Promise<FSWatcher | undefined> {
+  try {
+    await access(mountpoint, constants.R_OK)
+    const watcher = watch(mountpoint, { persistent: false })
+    watcher.on('error', (error) => {
+      log.debug({ error: messageOf(error) }, 'Lost the watch on the mount point')
+    })
+    return watcher
+  } catch (error) {
+    log.debug({ error: messageOf(error) }, 'Cannot watch the mount point; it is looked at instead')
+    return undefined
+  }
+}
