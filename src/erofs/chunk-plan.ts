@@ -91,7 +91,8 @@ function trailingZeros(value: number): number {
 
 /** Gives the smallest chunk that covers the whole file, so that its index is one slot. */
 function bitsToCover(size: number): number {
-  let bits = BLOCK_BITS
-  while (bits < MAX_CHUNK_BITS && 2 ** bits < size) bits++
-  return bits
+  const last = Math.max(0, size - 1)
+  const high = Math.floor(last / 2 ** 32)
+  const bits = high === 0 ? 32 - Math.clz32(last) : 64 - Math.clz32(high)
+  return Math.min(Math.max(bits, BLOCK_BITS), MAX_CHUNK_BITS)
 }

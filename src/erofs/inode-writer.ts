@@ -26,7 +26,7 @@ import { writeXattrSet } from './xattr-table.js'
 
 /** Writes a placed inode into an image of zeros; `number` is its 32-bit inode number, which nobody reads. */
 export function writeInode(image: Buffer, inode: PlannedInode, number: number): void {
-  const { node, xattrs, chunks } = inode
+  const { node, xattrs } = inode
   const offset = inode.nid * INODE_SLOT_SIZE
   const layout = layoutOf(inode)
   image.writeUInt16LE(INODE_VERSION_EXTENDED | (layout << 1), offset + INODE.format)
@@ -46,7 +46,7 @@ export function writeInode(image: Buffer, inode: PlannedInode, number: number): 
     writeXattrSet(image, end, xattrs)
     end += xattrs.size
   }
-  if (chunks !== undefined) writeChunkIndex(image, alignUp(end, CHUNK_INDEX_SIZE), inode)
+  if (inode.chunkCount > 0) writeChunkIndex(image, alignUp(end, CHUNK_INDEX_SIZE), inode)
   if (node.target !== undefined && inode.size > 0) {
     image.write(node.target, inode.tailOffset || inode.blocksOffset, 'latin1')
   }
@@ -71,21 +71,21 @@ export function writeInt64(image: Buffer, value: number, offset: number): void {
 }
 
 function layoutOf(inode: PlannedInode): number {
-  if (inode.chunks !== undefined) return LAYOUT_CHUNK_BASED
+  if (inode.chunkCount > 0) return LAYOUT_CHUNK_BASED
   return inode.tailOffset === 0 ? LAYOUT_FLAT_PLAIN : LAYOUT_FLAT_INLINE
 }
 
-function unionOf({ node, chunks, blocksOffset }: PlannedInode): number {
-  if (chunks !== undefined) return CHUNK_FORMAT_INDEXES | (chunks.chunkBits - BLOCK_BITS)
+function unionOf({ node, chunkBits, chunkCount, blocksOffset }: PlannedInode): number {
+  if (chunkCount > 0) return CHUNK_FORMAT_INDEXES | (chunkBits - BLOCK_BITS)
   const kind = node.mode & S_IFMT
   if (kind === S_IFCHR || kind === S_IFBLK) return encodeDev(node.devMajor ?? 0, node.devMinor ?? 0)
   return blocksOffset / BLOCK_SIZE
 }
 
-function writeChunkIndex(image: Buffer, indexOffset: number, { node, chunks }: PlannedInode): void {
-  if (chunks === undefined) return
-  const chunkSize = 2 ** chunks.chunkBits
-  for (let chunk = 0; chunk < chunks.chunkCount; chunk++) {
+function writeChunkIndex(image: Buffer, indexOffset: number, inode: PlannedInode): void {
+  const { node, chunkBits, chunkCount } = inode
+  const chunkSize = 2 ** chunkBits
+  for (let chunk = 0; chunk < chunkCount; chunk++) {
     image.writeUInt32LE(NULL_BLKADDR, indexOffset + chunk * CHUNK_INDEX_SIZE + 4)
   }
   for (const { fileOffset, device, deviceOffset, length } of node.extents ?? []) {

@@ -103,7 +103,7 @@ class Space {
 
 function placeInode(inode: PlannedInode, space: Space): void {
   const head = INODE_SIZE + (inode.xattrs?.size ?? 0)
-  const tail = inode.chunks === undefined ? inode.size % BLOCK_SIZE : 0
+  const tail = inode.chunkCount === 0 ? inode.size % BLOCK_SIZE : 0
   if (tail > 0) {
     const offset = takeWithTail(inode, head, tail, space)
     if (offset !== undefined) {
@@ -112,7 +112,7 @@ function placeInode(inode: PlannedInode, space: Space): void {
       return
     }
   }
-  const chunkCount = inode.chunks?.chunkCount ?? 0
+  const { chunkCount } = inode
   const size =
     chunkCount === 0 ? head : alignUp(head, CHUNK_INDEX_SIZE) + chunkCount * CHUNK_INDEX_SIZE
   inode.nid = (space.takeFromGap(size) ?? space.take(size, INODE_SLOT_SIZE)) / INODE_SLOT_SIZE
@@ -144,7 +144,7 @@ function takeWithTail(
 
 /** Reserves the whole blocks of a directory or symbolic link: all of its content that is not a tail. */
 function placeBlocks(inode: PlannedInode, space: Space): void {
-  if (inode.chunks !== undefined) return
+  if (inode.chunkCount > 0) return
   const size = inode.tailOffset === 0 ? inode.size : inode.size - (inode.size % BLOCK_SIZE)
   if (size > 0) inode.blocksOffset = space.take(alignUp(size, BLOCK_SIZE), BLOCK_SIZE)
 }

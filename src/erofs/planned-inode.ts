@@ -24,8 +24,9 @@ export interface PlannedInode {
   readonly fileType: number
   /** Bytes of content: of a file, of a link's target, of a directory's blocks. */
   readonly size: number
-  /** How the content of a regular file is cut; undefined for an empty file and for other kinds. */
-  readonly chunks: ChunkPlan | undefined
+  /** How the content of a regular file is cut: see {@link ChunkPlan}; no chunks for all other content. */
+  readonly chunkBits: number
+  readonly chunkCount: number
   readonly xattrs: XattrSet | undefined
   /** A directory's names in order, `.` and `..` included. */
   readonly names: readonly ByteString[] | undefined
@@ -59,7 +60,7 @@ export function planInode(
   const kind = node.mode & S_IFMT
   const names = kind === S_IFDIR ? sortedNames(node) : undefined
   let size = 0
-  let chunks: ChunkPlan | undefined
+  let chunks = NO_CHUNKS
   if (kind === S_IFREG) {
     size = node.size ?? -1
     chunks = planContent(node, name, devices)
@@ -72,7 +73,8 @@ export function planInode(
     node,
     fileType: FILE_TYPES.indexOf(kind),
     size,
-    chunks,
+    chunkBits: chunks.chunkBits,
+    chunkCount: chunks.chunkCount,
     xattrs:
       node.xattrs === undefined || node.xattrs.size === 0 ? undefined : xattrs.add(node.xattrs),
     names,
@@ -102,11 +104,13 @@ function isFileName(name: ByteString): boolean {
   return !name.includes('/') && !name.includes('\0')
 }
 
+const NO_CHUNKS: ChunkPlan = { chunkBits: 0, chunkCount: 0 }
+
 function planContent(
   node: ErofsNode,
   name: ByteString,
   devices: readonly ErofsDevice[],
-): ChunkPlan | undefined {
+): ChunkPlan {
   const size = node.size ?? -1
   if (!Number.isSafeInteger(size) || size < 0) throw misuse(name, 'it has no size')
   const extents = node.extents ?? []
@@ -118,7 +122,7 @@ function planContent(
       throw misuse(name, 'an extent is outside its device')
     }
   }
-  return chunks.chunkCount === 0 ? undefined : chunks
+  return chunks
 }
 
 function targetLength(node: ErofsNode, name: ByteString): number {

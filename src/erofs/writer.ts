@@ -73,7 +73,7 @@ function checkDevices(devices: readonly ErofsDevice[]): void {
   }
   for (const { tag, size } of devices) {
     // The kernel refuses an empty tag; printable ASCII is what it may show in its log.
-    if (!/^[!-~]+$/.test(tag) || tag.length > DEVICE_TAG_SIZE || !Number.isSafeInteger(size)) {
+    if (!/^[!-~]+$/.test(tag) || tag.length > DEVICE_TAG_SIZE || !isSize(size)) {
       throw new OcimountError(
         'INTERNAL',
         `Cannot write device ${escapeText(tag)} to an EROFS image: its tag or size is not one`,
@@ -87,6 +87,10 @@ function checkDevices(devices: readonly ErofsDevice[]): void {
       )
     }
   }
+}
+
+function isSize(size: number): boolean {
+  return Number.isSafeInteger(size) && size >= 0
 }
 
 function blocksOf(size: number): number {

@@ -1,9 +1,10 @@
 // Builds the trees that the EROFS writer takes, and says what an image should answer for them.
 
+import { createHash } from 'node:crypto'
 import type { ByteString } from '../../src/byte-string.js'
-import { encodeDev, S_IFMT } from '../../src/erofs/format.js'
+import { encodeDev, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from '../../src/erofs/format.js'
 import type { ErofsExtent, ErofsNode } from '../../src/erofs/node.js'
-import type { ErofsImage } from '../../src/erofs/reader.js'
+import type { ErofsImage, ErofsPiece } from '../../src/erofs/reader.js'
 
 export type NodeFields = Partial<ErofsNode>
 
@@ -55,97 +56,99 @@ export function xattrs(values: Record<string, string | Buffer>): Map<ByteString,
   )
 }
 
-/** What lstat, readlink, the xattr calls and readdir tell of one path. */
+/** What lstat, readlink, readdir and the xattr calls tell of one path, and a digest of its content. */
 export interface PathSnapshot {
+  readonly ino: number
   readonly mode: number
   readonly uid: number
   readonly gid: number
+  /** Nanoseconds, in decimal. */
   readonly mtime: string
   readonly nlink: number
   readonly size: number
   readonly rdev: number
   readonly blocks: number
-  /** The first path, in order, that is the same inode. */
-  readonly sameAs: string
-  readonly target: string | undefined
+  readonly target: string | null
   readonly xattrs: Readonly<Record<string, string>>
-  /** Names, `.` and `..` included, each with its type bits. */
-  readonly entries: readonly (readonly [string, number])[] | undefined
+  /** Names, `.` and `..` included, each with the type bits that readdir gave. */
+  readonly entries: readonly (readonly [string, number])[] | null
+  /** SHA-256 of a file that is not huge. */
+  readonly content: string | null
 }
 
-/** Snapshots by path; paths are bytes held as Latin-1, `/` is the root. */
+/** Snapshots by path, sorted; paths are bytes held as Latin-1, the root is `/`. */
 export type TreeSnapshot = Map<string, PathSnapshot>
 
-/** Snapshots what the tree says; sizes of directories are the writer's choice and given as 0. */
-export function snapshotNode(root: ErofsNode): TreeSnapshot {
+/** Files above this are not read. */
+export const MAX_CONTENT = 1 << 22
+
+/** Snapshots what a tree says, with inode numbers that only tell hard links from copies. */
+export function snapshotNode(root: ErofsNode, devices: readonly Buffer[]): TreeSnapshot {
   const snapshot: TreeSnapshot = new Map()
   const links = countLinks(root)
-  const firstPath = new Map<ErofsNode, string>()
-  const pending: [string, ErofsNode, ErofsNode][] = [['', root, root]]
+  const numbers = new Map<ErofsNode, number>()
+  const pending: [string, ErofsNode][] = [['', root]]
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [path, item] = next
-    const isDirectory = (item.mode & S_IFMT) === 0o40000
-    const key = path === '' ? '/' : path
-    const sameAs = firstPath.get(item) ?? key
-    firstPath.set(item, sameAs)
-    const names = [...(item.children ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
-    const size = isDirectory ? 0 : (item.size ?? item.target?.length ?? 0)
-    const isDevice = item.devMajor !== undefined
-    snapshot.set(key, {
+    const ino = numbers.get(item) ?? numbers.size + 1
+    numbers.set(item, ino)
+    const children = [...(item.children ?? [])].sort(([a], [b]) => (a < b ? -1 : 1))
+    const isDirectory = (item.mode & S_IFMT) === S_IFDIR
+    const size = item.size ?? item.target?.length ?? 0
+    snapshot.set(path === '' ? '/' : path, {
+      ino,
       mode: item.mode,
       uid: item.uid,
       gid: item.gid,
       mtime: nanoseconds(item.mtimeSeconds, item.mtimeNanoseconds),
       nlink: links.get(item) ?? 0,
       size,
-      rdev: isDevice ? encodeDev(item.devMajor ?? 0, item.devMinor ?? 0) : 0,
+      rdev: item.devMajor === undefined ? 0 : encodeDev(item.devMajor, item.devMinor ?? 0),
       blocks: Math.ceil(size / 512),
-      sameAs,
-      target: item.target,
+      target: item.target ?? null,
       xattrs: Object.fromEntries(
         [...(item.xattrs ?? [])].sort().map(([key, value]) => [key, value.toString('latin1')]),
       ),
-      entries: isDirectory ? entriesOf(names) : undefined,
+      entries: isDirectory ? entriesOf(children) : null,
+      content:
+        item.size === undefined || size > MAX_CONTENT ? null : digestOf(contentOf(item, devices)),
     })
-    for (const [childName, child] of names.reverse()) {
-      pending.push([`${path}/${childName}`, child, item])
-    }
+    for (const [key, child] of children.reverse()) pending.push([`${path}/${key}`, child])
   }
   return snapshot
 }
 
-/** Snapshots what the reader says; sizes of directories are given as 0, to compare with the tree. */
-export function snapshotImage(image: ErofsImage): TreeSnapshot {
+/** Snapshots what the reader says. */
+export function snapshotImage(image: ErofsImage, devices: readonly Buffer[]): TreeSnapshot {
   const snapshot: TreeSnapshot = new Map()
-  const firstPath = new Map<number, string>()
   const pending: [string, number][] = [['', image.rootNid]]
   for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
     const [path, nid] = next
-    const inode = image.inode(nid)
-    const kind = inode.mode & S_IFMT
-    const isDirectory = kind === 0o40000
-    const key = path === '' ? '/' : path
-    const sameAs = firstPath.get(nid) ?? key
-    firstPath.set(nid, sameAs)
-    const entries = isDirectory ? [...image.readdir(nid)] : []
-    snapshot.set(key, {
-      mode: inode.mode,
-      uid: inode.uid,
-      gid: inode.gid,
-      mtime: nanoseconds(inode.mtimeSeconds, inode.mtimeNanoseconds),
+    const { mode, uid, gid, mtimeSeconds, mtimeNanoseconds, ...inode } = image.inode(nid)
+    const kind = mode & S_IFMT
+    const entries = kind === S_IFDIR ? [...image.readdir(nid)] : []
+    snapshot.set(path === '' ? '/' : path, {
+      ino: nid,
+      mode,
+      uid,
+      gid,
+      mtime: nanoseconds(mtimeSeconds, mtimeNanoseconds),
       nlink: inode.nlink,
-      size: isDirectory ? 0 : inode.size,
+      size: inode.size,
       rdev: inode.rdev,
-      blocks: isDirectory ? 0 : inode.blocks,
-      sameAs,
-      target: kind === 0o120000 ? image.readlink(nid) : undefined,
+      blocks: inode.blocks,
+      target: kind === S_IFLNK ? image.readlink(nid) : null,
       xattrs: Object.fromEntries(
         image
           .listxattr(nid)
           .sort()
           .map((key) => [key, image.getxattr(nid, key)!.toString('latin1')]),
       ),
-      entries: isDirectory ? entries.map((entry) => [entry.name, entry.type] as const) : undefined,
+      entries: kind === S_IFDIR ? entries.map((entry) => [entry.name, entry.type] as const) : null,
+      content:
+        kind !== S_IFREG || inode.size > MAX_CONTENT
+          ? null
+          : digestOf(readPieces(image.extents(nid, 0, inode.size), devices)),
     })
     for (const entry of entries.reverse()) {
       if (entry.name !== '.' && entry.name !== '..')
@@ -155,14 +158,50 @@ export function snapshotImage(image: ErofsImage): TreeSnapshot {
   return snapshot
 }
 
-/** Seconds and nanoseconds as one number of nanoseconds, in decimal. */
-export function nanoseconds(seconds: number, rest: number): string {
+/** Replaces what is the writer's choice: sizes of directories, and inode numbers by those of first sight. */
+export function withoutLayout(snapshot: TreeSnapshot): TreeSnapshot {
+  const numbers = new Map<number, number>()
+  return new Map(
+    Array.from(snapshot, ([path, item]) => {
+      const ino = numbers.get(item.ino) ?? numbers.size + 1
+      numbers.set(item.ino, ino)
+      const isDirectory = (item.mode & S_IFMT) === S_IFDIR
+      return [path, { ...item, ino, ...(isDirectory ? { size: 0, blocks: 0 } : {}) }]
+    }),
+  )
+}
+
+/** Puts pieces together. */
+export function readPieces(pieces: readonly ErofsPiece[], devices: readonly Buffer[]): Buffer {
+  return Buffer.concat(
+    pieces.map(({ device, deviceOffset, length }) =>
+      device === 'zero'
+        ? Buffer.alloc(length)
+        : devices[device]!.subarray(deviceOffset, deviceOffset + length),
+    ),
+  )
+}
+
+/** Gives the bytes that a file's extents stand for. */
+export function contentOf(item: ErofsNode, devices: readonly Buffer[]): Buffer {
+  const content = Buffer.alloc(item.size ?? 0)
+  for (const { fileOffset, device, deviceOffset, length } of item.extents ?? []) {
+    devices[device]!.copy(content, fileOffset, deviceOffset, deviceOffset + length)
+  }
+  return content
+}
+
+export function digestOf(content: Buffer): string {
+  return createHash('sha256').update(content).digest('hex')
+}
+
+function nanoseconds(seconds: number, rest: number): string {
   return String(BigInt(seconds) * 1_000_000_000n + BigInt(rest))
 }
 
-function entriesOf(names: readonly (readonly [ByteString, ErofsNode])[]): [string, number][] {
-  const entries = names.map(([key, child]): [string, number] => [key, child.mode & S_IFMT])
-  entries.push(['.', 0o40000], ['..', 0o40000])
+function entriesOf(children: readonly (readonly [ByteString, ErofsNode])[]): [string, number][] {
+  const entries = children.map(([key, child]): [string, number] => [key, child.mode & S_IFMT])
+  entries.push(['.', S_IFDIR], ['..', S_IFDIR])
   return entries.sort(([a], [b]) => (a < b ? -1 : 1))
 }
 
