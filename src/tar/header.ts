@@ -6,6 +6,7 @@
 //   GNU:   345 atime 12 · 357 ctime 12 · 386 sparse map 4 x 24 · 482 more of it 1 · 483 real size 12
 
 import type { ByteString } from '../byte-string.js'
+import { tarCorrupt, type TarPlace } from './corrupt.js'
 import { parseNumeric, parseOctal } from './numeric.js'
 
 export const BLOCK_SIZE = 512
@@ -52,6 +53,23 @@ export function dialectOf(bytes: Uint8Array, at: number): TarDialect {
   return hasText(bytes, at + 262, '  \0') ? 'gnu' : 'v7'
 }
 
+/**
+ * Checks that every numeric field holds a number, whether or not it counts for this member; so does Go.
+ *
+ * @throws OcimountError `TAR_CORRUPT` about `place`
+ */
+export function requireNumbers(
+  bytes: Uint8Array,
+  at: number,
+  dialect: TarDialect,
+  place: TarPlace,
+): void {
+  for (const field of dialect === 'v7' ? V7_FIELDS : USTAR_FIELDS) {
+    const value = parseNumeric(bytes, at + FIELD[field].at, FIELD[field].length)
+    if (Number.isNaN(value)) throw tarCorrupt(place, `the ${field} field is no number`)
+  }
+}
+
 /** Gives the path that the header holds by itself, prefix included. */
 export function headerPath(bytes: Buffer, at: number, dialect: TarDialect): ByteString {
   const name = cString(bytes, at, 100)
@@ -70,6 +88,9 @@ export function cString(bytes: Buffer, at: number, length: number): ByteString {
   while (end < at + length && bytes[end] !== 0) end++
   return (end === at ? '' : bytes.toString('latin1', at, end)) as ByteString
 }
+
+const V7_FIELDS = ['mode', 'uid', 'gid', 'size', 'mtime'] as const
+const USTAR_FIELDS = [...V7_FIELDS, 'devMajor', 'devMinor'] as const
 
 function headerPrefix(bytes: Buffer, at: number, dialect: TarDialect): string {
   switch (dialect) {

@@ -5,7 +5,15 @@
 import type { ByteString } from '../byte-string.js'
 import { tarCorrupt, type TarPlace } from './corrupt.js'
 import type { TarEntry, TarEntryType, Timestamp } from './entry.js'
-import { dialectOf, FIELD, headerLinkName, headerPath, TYPE_AT, type TarDialect } from './header.js'
+import {
+  dialectOf,
+  FIELD,
+  headerLinkName,
+  headerPath,
+  requireNumbers,
+  TYPE_AT,
+  type TarDialect,
+} from './header.js'
 import type { Announced } from './meta.js'
 import { parseDecimal, parseNumeric } from './numeric.js'
 import type { PaxRecords } from './pax.js'
@@ -46,6 +54,7 @@ export function readMember(
   const path = sparseName(pax) || plainPath
   const place: TarPlace = { path, headerOffset }
   const source: Source = { block, at, place }
+  requireNumbers(block, at, dialect, place)
 
   const typeByte = block[at + TYPE_AT] ?? 0
   const type = entryType(typeByte, plainPath)
@@ -141,8 +150,7 @@ function readSize(source: Source, paxSize: string): number {
 }
 
 function readId(source: Source, field: 'uid' | 'gid', paxId: string): number {
-  const inHeader = readField(source, field)
-  return inRange(source, field, paxId === '' ? inHeader : parseDecimal(paxId))
+  return inRange(source, field, paxId === '' ? readField(source, field) : parseDecimal(paxId))
 }
 
 function readDeviceNumber(source: Source, field: 'devMajor' | 'devMinor'): number {
@@ -164,12 +172,8 @@ function readTime(source: Source, paxTime: string): Timestamp {
   return time
 }
 
-/** Reads a field of the block; it must be a number even where something else overrides it, as in Go. */
-function readField(source: Source, field: keyof typeof FIELD): number {
-  const { at, length } = FIELD[field]
-  const value = parseNumeric(source.block, source.at + at, length)
-  if (Number.isNaN(value)) throw tarCorrupt(source.place, `the ${field} field is no number`)
-  return value
+function readField({ block, at }: Source, field: keyof typeof FIELD): number {
+  return parseNumeric(block, at + FIELD[field].at, FIELD[field].length)
 }
 
 function inRange(source: Source, field: keyof typeof MAX, value: number): number {

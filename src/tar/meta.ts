@@ -2,7 +2,7 @@
 
 import type { ByteString } from '../byte-string.js'
 import { tarCorrupt, tarLimitExceeded, type TarPlace } from './corrupt.js'
-import { cString, dialectOf, FIELD, headerPath, TYPE_AT } from './header.js'
+import { cString, dialectOf, FIELD, headerPath, requireNumbers, TYPE_AT } from './header.js'
 import { MAX_META_BODY } from './limits.js'
 import { parseNumeric } from './numeric.js'
 import { NO_PAX, parsePax, type PaxRecords } from './pax.js'
@@ -30,7 +30,7 @@ export const NOTHING_ANNOUNCED: Announced = {
 /**
  * Reads the header of such a member; undefined for any other.
  *
- * @throws OcimountError `TAR_CORRUPT` for a bad size, `LIMIT_EXCEEDED` for a body above 1 MiB
+ * @throws OcimountError `TAR_CORRUPT` for a bad number, `LIMIT_EXCEEDED` for a body above 1 MiB
  */
 export function readMetaHeader(
   block: Buffer,
@@ -39,9 +39,11 @@ export function readMetaHeader(
 ): MetaHeader | undefined {
   const type = metaType(block[at + TYPE_AT])
   if (type === undefined) return undefined
-  const place = { path: headerPath(block, at, dialectOf(block, at)), headerOffset }
+  const dialect = dialectOf(block, at)
+  const place = { path: headerPath(block, at, dialect), headerOffset }
+  requireNumbers(block, at, dialect, place)
   const size = parseNumeric(block, at + FIELD.size.at, FIELD.size.length)
-  if (!(size >= 0)) throw tarCorrupt(place, 'its size is no number or negative')
+  if (size < 0) throw tarCorrupt(place, `size ${size} is out of range`)
   if (size <= MAX_META_BODY) return { type, size, place }
   throw tarLimitExceeded(place, `type ${type} with ${size} bytes is larger than ${MAX_META_BODY}`)
 }

@@ -92,7 +92,8 @@ export class TarParser {
       return
     }
     if (deviceSize < this.#contentEnd) throw cutAt(deviceSize, this.#last)
-    if (this.#pieces.isMidPiece || this.#headerOffset >= 0) {
+    const isAnnounced = this.#headerOffset >= 0 && !this.#sawZeroBlock
+    if (this.#pieces.isMidPiece || isAnnounced) {
       const headerOffset = this.#headerOffset < 0 ? this.#pieces.pieceOffset : this.#headerOffset
       throw cutAt(deviceSize, this.#sparse?.entry ?? { path: undefined, headerOffset })
     }

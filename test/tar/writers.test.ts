@@ -149,7 +149,7 @@ for (const [format, parts, args] of gnuFormats) {
 t.test('TarParser reads xattrs that GNU tar wrote (B-007)', { skip: noGnuTar }, async (t) => {
   const { tree, archive } = makeTree(t)
   if (spawnSync('python3', ['-c', SET_XATTRS, tree]).status !== 0) {
-    t.skip('the filesystem of the tests has no user xattrs')
+    t.pass('skipped: the filesystem of the tests has no user xattrs', { skip: true })
     return
   }
   execFileSync('tar', ['--xattrs', '-cf', archive, '-C', tree, '.'])
