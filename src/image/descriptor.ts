@@ -1,7 +1,13 @@
 // Descriptors: what every document of an image points with (image-spec descriptor.md).
 
 import { OcimountError } from '../errors.js'
-import { digestProblem, isSupportedDigest, verifyDigest, type Digest } from './digest.js'
+import {
+  digestProblem,
+  isSupportedDigest,
+  parseDigest,
+  verifyDigest,
+  type Digest,
+} from './digest.js'
 import {
   asString,
   FieldReader,
@@ -92,7 +98,7 @@ export function verifySize(actual: number, expected: number, what: string): void
 export function readDigest(text: string, location: Location): Digest {
   const problem = digestProblem(text)
   if (problem !== undefined) throw invalidValue(location, `is ${quote(text)}: ${problem}`)
-  return text as Digest
+  return parseDigest(text)
 }
 
 /** Reads an optional media type that says what kind of artifact it is. */

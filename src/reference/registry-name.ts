@@ -4,7 +4,7 @@
 // Without one, docker.io is meant, where a path of one part is one of its `library`.
 
 import { OcimountError } from '../errors.js'
-import { digestProblem, isSupportedDigest, type Digest } from '../image/digest.js'
+import { digestProblem, isSupportedDigest, parseDigest, type Digest } from '../image/digest.js'
 import { quote } from '../image/quote.js'
 
 /** A name with its defaults filled in. */
@@ -74,7 +74,7 @@ function splitRest(rest: string): { path: string; tag?: string; digestText?: str
 function readDigest(text: string, digestText: string): Digest {
   const problem = digestProblem(digestText)
   if (problem !== undefined) throw invalid(text, `the digest is wrong: ${problem}`)
-  const digest = digestText as Digest
+  const digest = parseDigest(digestText)
   if (!isSupportedDigest(digest)) throw invalid(text, 'only sha256 and sha512 can be verified')
   return digest
 }

@@ -1,7 +1,7 @@
 // What follows the path in `oci:PATH:REF`, and what --ref takes: which of several images is meant.
 
 import { OcimountError } from '../errors.js'
-import { digestProblem, type Digest } from '../image/digest.js'
+import { digestProblem, parseDigest, type Digest } from '../image/digest.js'
 import { quote } from '../image/quote.js'
 
 export type Selector =
@@ -22,9 +22,8 @@ export function parseSelector(text: string): Selector {
   if (!text.startsWith('@')) return { kind: 'name', name: text }
   const rest = text.slice(1)
   if (/^(?:0|[1-9][0-9]{0,8})$/.test(rest)) return { kind: 'index', index: Number(rest) }
-  const problem = digestProblem(rest)
-  if (problem !== undefined) throw invalid(text, `after "@" there must be a number or a digest`)
-  return { kind: 'digest', digest: rest as Digest }
+  if (digestProblem(rest) === undefined) return { kind: 'digest', digest: parseDigest(rest) }
+  throw invalid(text, 'after "@" there must be a number or a digest')
 }
 
 function invalid(text: string, why: string): OcimountError {
