@@ -8,6 +8,17 @@ import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { pack } from 'tar-stream'
 import {
+  block,
+  buildTar,
+  char,
+  dir,
+  fifo,
+  file,
+  hardlink,
+  sparse,
+  symlink,
+} from '../helpers/build-tar.js'
+import {
   hopTar,
   missingTool,
   plainEntry,
@@ -211,4 +222,26 @@ t.test('TarParser reads tar-stream (B-100)', { skip: noPython }, async (t) => {
   const entries = compare(t, archive)
   t.match(entries.get('dir/file'), { uid: 1000, mtime: { seconds: 2, nanoseconds: 0 } })
   t.strictSame(entries.get('pax')?.xattrs, { 'user.a': 'b' })
+})
+
+t.test('build-tar.ts writes what Python reads alike', { skip: noPython }, async (t) => {
+  const pieces = Array.from({ length: 30 }, (_, index) => ({ offset: index * 700, data: 'xyz' }))
+  const long = 'd/'.repeat(70)
+  const members = [
+    dir('d', { mode: 0o1755 }),
+    file('d/f', 'content', { xattrs: { 'user.a': 'b' }, mtime: -1.5, uid: 3_000_000 }),
+    file(`${long}ustar`, 'x'),
+    file(`${long}star`, 'x', { dialect: 'star' }),
+    file(`${long}gnu`, 'x', { dialect: 'gnu', uid: 3_000_000, mtime: -7 }),
+    file('v7', 'x', { dialect: 'v7' }),
+    symlink('s', `/${'t'.repeat(300)}`),
+    hardlink('h', 'd/f'),
+    char('c', 1, 3),
+    block('b', 259, 1_048_575),
+    fifo('p'),
+    ...(['gnu', '0.0', '0.1', '1.0'] as const).map((form) => sparse(form, 99_999, pieces, form)),
+  ]
+  const archive = path.join(t.testdir(), 'archive.tar')
+  writeFileSync(archive, buildTar(members))
+  t.equal(compare(t, archive).size, members.length)
 })
