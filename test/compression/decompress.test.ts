@@ -5,7 +5,7 @@ import t from 'tap'
 import { decompress } from '../../src/compression/decompress.js'
 import { OcimountError } from '../../src/errors.js'
 import { seededRandom } from '../helpers/random.js'
-import { collect, expand, filter, inPieces, sampleBytes, toolMissing } from './streams.js'
+import { collect, expand, filter, inPieces, sampleBytes, toolMissing } from '../helpers/streams.js'
 
 const SAMPLE = sampleBytes(300_000)
 const GZIP = gzipSync(SAMPLE)

@@ -5,7 +5,7 @@ import t from 'tap'
 
 import { detectCompression } from '../../src/compression/detect.js'
 import { buildTar, file } from '../helpers/build-tar.js'
-import { toolMissing } from './streams.js'
+import { toolMissing } from '../helpers/streams.js'
 
 const cases: readonly { name: string; head: Uint8Array; want: string }[] = [
   { name: 'nothing', head: Buffer.alloc(0), want: 'none' },

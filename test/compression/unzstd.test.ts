@@ -3,7 +3,7 @@ import t from 'tap'
 import { defaultZstdBackend, unzstd, type ZstdBackend } from '../../src/compression/unzstd.js'
 import { OcimountError } from '../../src/errors.js'
 import { seededRandom } from '../helpers/random.js'
-import { collect, filter, inPieces, sampleBytes, toolMissing } from './streams.js'
+import { collect, filter, inPieces, sampleBytes, toolMissing } from '../helpers/streams.js'
 
 const SAMPLE = sampleBytes(700_000)
 const skip = toolMissing('zstd')
