@@ -7,12 +7,14 @@ export type ByteString = string & { readonly __brand: 'ByteString' }
 
 /** Takes bytes as they are. */
 export function byteString(bytes: Uint8Array): ByteString {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1') as ByteString
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString(
+    'latin1',
+  ) as ByteString
 }
 
 /** Encodes text as UTF-8. */
 export function byteStringOf(text: string): ByteString {
-  return isAscii(text) ? (text as ByteString) : byteString(Buffer.from(text, 'utf8'))
+  return isAscii(text) ? text : byteString(Buffer.from(text, 'utf8'))
 }
 
 /** Gives the bytes back. */

@@ -35,7 +35,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['cache'],
   yargs: ['cli'],
   pino: ['logger'],
-  zstddec: ['compression'],
+  'zstddec/stream': ['compression'],
 }
 
 interface Import {
@@ -51,7 +51,7 @@ function roomOf(file: string): string {
 
 function importsOf(file: string): Import[] {
   const text = readFileSync(file, 'utf8')
-  const pattern = /(?:from|import|import\(|require\()\s*\(?'([^']+)'/g
+  const pattern = /(?:\bfrom\s+|\bimport\s*\(?\s*|\brequire\(\s*)'([^']+)'/g
   return [...text.matchAll(pattern)].map((match) => ({
     file,
     room: roomOf(file),

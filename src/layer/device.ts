@@ -1,5 +1,7 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
+import type { OcimountError } from '../errors.js'
+
 /**
  * Reads a layer's uncompressed bytes.
  *
@@ -17,6 +19,11 @@ export interface LayerDevice {
    *   background verification, `STORAGE_FAILED` when the disk says no. All of them are EIO to a mount.
    */
   read(target: Buffer, deviceOffset: number): Promise<void>
+  /**
+   * Makes this and every later read fail; what a direct device is told when hashing finds its bytes wrong. A
+   * device whose bytes are checked as they are read has no need of it.
+   */
+  fail?(error: OcimountError): void
   /** Releases the file; reading afterwards is an error. */
   close(): Promise<void>
 }

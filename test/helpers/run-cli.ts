@@ -22,7 +22,10 @@ export interface CliOptions {
 }
 
 /** Runs `ocimount ARGS` to its end. Never rejects because of an exit status. */
-export async function runCli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
+export async function runCli(
+  args: readonly string[],
+  options: CliOptions = {},
+): Promise<CliResult> {
   return new Promise((resolve, reject) => {
     const child = execFile(
       process.execPath,

@@ -1,0 +1,278 @@
+// The command line as data: every command with its options and an example. What a command does is in a module
+// of its own that is loaded only when the command runs.
+
+import type { Options } from 'yargs'
+import type { ExitStatus } from './exit-codes.js'
+
+/** What the parser hands to a command; which fields are there follows from the command's own options. */
+export interface CommandArguments {
+  readonly image: string
+  readonly mountpoint: string
+  readonly paths: readonly string[]
+  readonly cacheDir: string | undefined
+  readonly driver: 'auto' | 'fuse-native'
+  readonly platform: string | undefined
+  readonly ref: string | undefined
+  readonly verify: 'background' | 'before'
+  readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
+  readonly json: boolean
+  readonly quiet: boolean
+  readonly foreground: boolean
+  /** Undefined: read-only; empty: writes go to a place of ours that vanishes; else the directory. */
+  readonly writable: string | undefined
+  readonly allowOther: boolean
+  readonly suid: boolean
+  readonly dev: boolean
+  readonly o: readonly string[]
+  readonly lazy: boolean
+  readonly long: boolean
+  readonly recursive: boolean
+  readonly depth: number | undefined
+  readonly report: boolean
+  readonly raw: 'manifest' | 'config' | undefined
+  readonly maxSize: string | undefined
+  readonly keep: boolean
+}
+
+/** One command. */
+export interface CommandSpec {
+  /** In the notation of yargs: name and positionals. */
+  readonly usage: string
+  readonly describe: string
+  readonly options: Readonly<Record<string, Options>>
+  readonly positionals: Readonly<
+    Record<
+      string,
+      { readonly describe: string; readonly array?: true; readonly choices?: readonly string[] }
+    >
+  >
+  readonly example: readonly [string, string]
+  readonly load: () => Promise<{ run(args: CommandArguments): Promise<ExitStatus> }>
+}
+
+const IMAGE = {
+  describe:
+    'Archive, layout or directory; - for an archive on standard input; or docker-archive:, oci-archive:, oci:, dir: and a path',
+} as const
+
+const json: Options = { type: 'boolean', default: false, describe: 'Print one JSON document' }
+const quiet: Options = {
+  type: 'boolean',
+  alias: 'q',
+  default: false,
+  describe: 'Print results and errors only',
+}
+
+/** Options that every command has. */
+export const GLOBAL_OPTIONS: Readonly<Record<string, Options>> = {
+  'cache-dir': {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Directory of the cache [default: $OCIMOUNT_CACHE_DIR, $XDG_CACHE_HOME/ocimount]',
+  },
+  'log-level': {
+    choices: ['silent', 'error', 'warn', 'info', 'debug'],
+    default: 'warn',
+    describe: 'What the log tells; debug also shows the causes of an error',
+  },
+}
+
+const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
+  ref: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'One image of several: its name, an image id or @N',
+  },
+  platform: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'OS/ARCH[/VARIANT] of a multi-platform image [default: this machine]',
+  },
+  verify: {
+    choices: ['background', 'before'],
+    default: 'background',
+    describe: 'Hash uncompressed local layers behind the mount, or before it appears',
+  },
+}
+
+const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
+  ...IMAGE_OPTIONS,
+  driver: { choices: ['auto', 'fuse-native'], default: 'auto', describe: 'What serves the mount' },
+  foreground: {
+    type: 'boolean',
+    alias: 'f',
+    default: false,
+    describe: 'Stay in the foreground until unmounted',
+  },
+  writable: {
+    type: 'string',
+    describe: 'Stack a writable overlay; --writable=DIR keeps what is written in DIR',
+  },
+  'allow-other': {
+    type: 'boolean',
+    default: false,
+    describe: 'Let other users in (root mounts do)',
+  },
+  suid: { type: 'boolean', default: false, describe: 'Honour setuid bits and file capabilities' },
+  dev: { type: 'boolean', default: false, describe: 'Honour device nodes' },
+  o: {
+    type: 'string',
+    array: true,
+    nargs: 1,
+    requiresArg: true,
+    default: [],
+    describe: 'Comma-separated mount options, as mount(8) passes them',
+  },
+  json,
+  quiet,
+}
+
+/** Every command, in the order of the help text. The first is also what runs without a command's name. */
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    usage: 'mount <image> <mountpoint>',
+    describe: 'Mount an image as a root filesystem; returns when it is usable',
+    options: MOUNT_OPTIONS,
+    positionals: { image: IMAGE, mountpoint: { describe: 'An existing directory' } },
+    example: ['$0 app.tar /mnt/app', 'Mount what docker save wrote'],
+    load: () => import('./mount-command.js'),
+  },
+  {
+    usage: 'umount <mountpoint>',
+    describe: 'Unmount',
+    options: {
+      lazy: {
+        type: 'boolean',
+        alias: 'l',
+        default: false,
+        describe: 'Detach now, clean up when no longer busy',
+      },
+      json,
+      quiet,
+    },
+    positionals: { mountpoint: { describe: 'Where the image is mounted' } },
+    example: ['$0 umount /mnt/app', 'Unmount; exit status 6 when it is busy'],
+    load: () => import('./umount-command.js'),
+  },
+  {
+    usage: 'list',
+    describe: 'Show live mounts, and clean up after dead ones',
+    options: { json },
+    positionals: {},
+    example: ['$0 list --json', 'Live mounts for a program'],
+    load: () => import('./list-command.js'),
+  },
+  {
+    usage: 'status [mountpoint]',
+    describe: 'Show how a mount is doing: verification, errors, layers',
+    options: { json },
+    positionals: { mountpoint: { describe: 'One mount; all of them without it' } },
+    example: ['$0 status /mnt/app', 'Is the image verified yet?'],
+    load: () => import('./status-command.js'),
+  },
+  {
+    usage: 'inspect <image>',
+    describe: 'Show manifest, config, layers and what applying the layers altered',
+    options: {
+      ...IMAGE_OPTIONS,
+      report: {
+        type: 'boolean',
+        default: false,
+        describe: 'List everything that was dropped, replaced or repaired',
+      },
+      raw: { choices: ['manifest', 'config'], describe: 'Print the document byte by byte' },
+      json,
+      quiet,
+    },
+    positionals: { image: IMAGE },
+    example: ['$0 inspect app.tar --report', 'What is in it, and what did not fit a filesystem'],
+    load: () => import('./inspect-command.js'),
+  },
+  {
+    usage: 'ls <image> [paths..]',
+    describe: 'List a directory of an image without mounting it',
+    options: {
+      ...IMAGE_OPTIONS,
+      long: {
+        type: 'boolean',
+        alias: 'l',
+        default: false,
+        describe: 'Mode, owner, size, time and target',
+      },
+      recursive: { type: 'boolean', alias: 'R', default: false, describe: 'With everything below' },
+      json,
+      quiet,
+    },
+    positionals: { image: IMAGE, paths: { describe: 'Paths in the image', array: true } },
+    example: ['$0 ls -l app.tar /etc', 'The image’s /etc'],
+    load: () => import('./ls-command.js'),
+  },
+  {
+    usage: 'cat <image> <paths..>',
+    describe: 'Print files of an image',
+    options: { ...IMAGE_OPTIONS, quiet },
+    positionals: { image: IMAGE, paths: { describe: 'Paths in the image', array: true } },
+    example: ['$0 cat app.tar /etc/os-release', 'One file, no mount'],
+    load: () => import('./cat-command.js'),
+  },
+  {
+    usage: 'tree <image> [paths..]',
+    describe: 'Draw the tree of an image',
+    options: {
+      ...IMAGE_OPTIONS,
+      depth: { type: 'number', alias: 'L', requiresArg: true, describe: 'Levels to show' },
+      json,
+      quiet,
+    },
+    positionals: { image: IMAGE, paths: { describe: 'Where to begin', array: true } },
+    example: ['$0 tree -L 2 app.tar /usr', 'Two levels of /usr'],
+    load: () => import('./tree-command.js'),
+  },
+  {
+    usage: 'stat <image> <paths..>',
+    describe: 'Show everything about files of an image',
+    options: { ...IMAGE_OPTIONS, json, quiet },
+    positionals: { image: IMAGE, paths: { describe: 'Paths in the image', array: true } },
+    example: ['$0 stat app.tar /usr/bin/passwd', 'Mode, owner, times, links, xattrs'],
+    load: () => import('./stat-command.js'),
+  },
+  {
+    usage: 'validate <image>',
+    describe: 'Check every document, digest and layer of an image, and report all findings',
+    options: {
+      ref: IMAGE_OPTIONS['ref'] ?? {},
+      platform: IMAGE_OPTIONS['platform'] ?? {},
+      json,
+      quiet,
+    },
+    positionals: { image: IMAGE },
+    example: ['$0 validate app.tar', 'Exit status 5: a digest is wrong; 3: other errors'],
+    load: () => import('./validate-command.js'),
+  },
+  {
+    usage: 'cache <action>',
+    describe: 'Show, check or shrink the cache',
+    options: {
+      'max-size': {
+        type: 'string',
+        requiresArg: true,
+        describe: 'prune: what may stay, such as 500M or 20G',
+      },
+      keep: {
+        type: 'boolean',
+        default: false,
+        describe: 'verify: report bad entries, do not remove them',
+      },
+      json,
+      quiet,
+    },
+    positionals: {
+      action: {
+        describe: 'du: sizes; verify: hash everything again; prune: remove',
+        choices: ['du', 'verify', 'prune'],
+      },
+    },
+    example: ['$0 cache prune --max-size 10G', 'Keep the 10 GB used last'],
+    load: () => import('./cache-command.js'),
+  },
+]

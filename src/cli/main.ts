@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+// The command `ocimount`: parses, runs, and turns whatever was thrown into one line and an exit status.
+
+import { readFileSync } from 'node:fs'
+import { isOcimountError, messageOf } from '../errors.js'
+import { EXIT, exitStatusOf } from './exit-codes.js'
+import { OutputClosed, printNote } from './output.js'
+import { discardServer, startServerEarly } from './server-process.js'
+
+const args = process.argv.slice(2)
+
+// Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
+startServerEarly(args)
+
+try {
+  const { runProgram } = await import('./program.js')
+  process.exitCode = await runProgram(args, version())
+} catch (error) {
+  process.exitCode = report(error)
+} finally {
+  discardServer()
+}
+
+function report(error: unknown): number {
+  // The reader went away, as in `ocimount ls … | head`: it has what it wanted.
+  if (error instanceof OutputClosed) return EXIT.done
+  printNote(`ocimount: ${messageOf(error)}`)
+  if (wantsDebug()) printCauses(error)
+  else if (!isOcimountError(error))
+    printNote('ocimount: this is a bug; --log-level debug shows where')
+  return exitStatusOf(error)
+}
+
+function printCauses(error: unknown): void {
+  let cause: unknown = error
+  for (let depth = 0; cause !== undefined && depth < 10; depth++) {
+    const stack = cause instanceof Error ? cause.stack : undefined
+    printNote(`  ${depth === 0 ? 'error' : 'caused by'}: ${stack ?? messageOf(cause)}`)
+    cause = cause instanceof Error ? cause.cause : undefined
+  }
+}
+
+function wantsDebug(): boolean {
+  const at = args.indexOf('--log-level')
+  return args.includes('--log-level=debug') || (at >= 0 && args[at + 1] === 'debug')
+}
+
+function version(): string {
+  // Two levels up from dist/cli and from the compiled tests' src/cli alike, or one more for the latter.
+  for (const path of ['../../package.json', '../../../../package.json']) {
+    try {
+      const text = readFileSync(new URL(path, import.meta.url), 'utf8')
+      return String((JSON.parse(text) as { version: unknown }).version)
+    } catch {
+      continue
+    }
+  }
+  return 'unknown'
+}

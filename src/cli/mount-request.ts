@@ -1,0 +1,156 @@
+// What a mount command asks for, as one plain value that can be sent to the serving process.
+
+import { resolve } from 'node:path'
+import { OcimountError } from '../errors.js'
+import type { CommandArguments } from './commands.js'
+
+/** Everything the serving process needs to know; JSON-safe, paths absolute. */
+export interface MountRequest {
+  readonly image: string
+  readonly mountpoint: string
+  /** The caller's working directory: relative paths in `image` begin there. */
+  readonly cwd: string
+  readonly cacheDir: string | undefined
+  readonly driver: 'auto' | 'fuse-native'
+  readonly platform: string | undefined
+  readonly ref: string | undefined
+  readonly verify: 'background' | 'before'
+  readonly writable: boolean
+  /** Where the overlay keeps what is written; undefined for a place that vanishes with the mount. */
+  readonly writableDir: string | undefined
+  readonly allowOther: boolean
+  readonly suid: boolean
+  readonly dev: boolean
+  readonly noexec: boolean
+  readonly logLevel: CommandArguments['logLevel']
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+/**
+ * Merges the command's options with those of `-o`.
+ *
+ * @throws OcimountError `USAGE` for an unknown or contradictory mount option.
+ */
+export function toMountRequest(args: CommandArguments, cwd: string): MountRequest {
+  const request: Mutable<MountRequest> = {
+    image: args.image,
+    mountpoint: resolve(cwd, args.mountpoint),
+    cwd,
+    cacheDir: args.cacheDir === undefined ? undefined : resolve(cwd, args.cacheDir),
+    driver: args.driver,
+    platform: args.platform,
+    ref: args.ref,
+    verify: args.verify,
+    writable: args.writable !== undefined,
+    writableDir: args.writable ? resolve(cwd, args.writable) : undefined,
+    allowOther: args.allowOther,
+    suid: args.suid,
+    dev: args.dev,
+    noexec: false,
+    logLevel: args.logLevel,
+  }
+  for (const option of args.o.flatMap((list) => list.split(','))) {
+    if (option !== '') applyMountOption(request, option)
+  }
+  return request
+}
+
+// `rw` is what mount(8) passes for want of another word, and mount.fuse3 adds `dev,suid` by itself; neither is
+// a wish of the user. The rest speak to mount(8), to systemd or to nobody in particular.
+const IGNORED = new Set([
+  ...[
+    'ro',
+    'rw',
+    'dev',
+    'suid',
+    'exec',
+    'defaults',
+    'async',
+    'sync',
+    'dirsync',
+    'atime',
+    'noatime',
+    'relatime',
+  ],
+  ...[
+    'norelatime',
+    'diratime',
+    'nodiratime',
+    'strictatime',
+    'lazytime',
+    'nolazytime',
+    'auto',
+    'noauto',
+    'user',
+  ],
+  ...[
+    'nouser',
+    'users',
+    'owner',
+    'group',
+    'nofail',
+    '_netdev',
+    'remount',
+    'silent',
+    'loud',
+    'mand',
+    'nomand',
+  ],
+  ...['nodev', 'nosuid', 'default_permissions'],
+])
+
+const FLAGS: Readonly<Record<string, (request: Mutable<MountRequest>) => void>> = {
+  noexec: (request) => (request.noexec = true),
+  allow_other: (request) => (request.allowOther = true),
+  writable: (request) => (request.writable = true),
+}
+
+const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: string) => void>> = {
+  driver: (request, value) =>
+    (request.driver = oneOf('driver', value, ['auto', 'fuse-native'] as const)),
+  verify: (request, value) =>
+    (request.verify = oneOf('verify', value, ['background', 'before'] as const)),
+  platform: (request, value) => (request.platform = value),
+  ref: (request, value) => (request.ref = value),
+  cache_dir: (request, value) => (request.cacheDir = resolve(request.cwd, value)),
+  writable: (request, value) => {
+    request.writable = true
+    request.writableDir = resolve(request.cwd, value)
+  },
+  log_level: (request, value) =>
+    (request.logLevel = oneOf('log_level', value, [
+      'silent',
+      'error',
+      'warn',
+      'info',
+      'debug',
+    ] as const)),
+}
+
+function applyMountOption(request: Mutable<MountRequest>, option: string): void {
+  if (option.startsWith('x-') || option.startsWith('X-') || IGNORED.has(option)) return
+  const equals = option.indexOf('=')
+  const name = equals < 0 ? option : option.slice(0, equals)
+  const apply = equals < 0 ? FLAGS[name] : undefined
+  const applyValue = equals < 0 ? undefined : VALUES[name]
+  if (apply !== undefined) apply(request)
+  else if (applyValue !== undefined) applyValue(request, option.slice(equals + 1))
+  else if (name !== 'fsname' && name !== 'subtype') {
+    throw new OcimountError(
+      'USAGE',
+      `Cannot use mount option ${JSON.stringify(option)}: it is not known`,
+    )
+  }
+}
+
+function oneOf<T extends string>(name: string, value: string, allowed: readonly T[]): T {
+  const found = allowed.find((word) => word === value)
+  if (found === undefined) {
+    throw new OcimountError(
+      'USAGE',
+      `Cannot use mount option ${name}=${JSON.stringify(value)}: it takes ${allowed.join(', ')}`,
+    )
+  }
+  return found
+}

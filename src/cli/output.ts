@@ -1,0 +1,104 @@
+// Everything the commands print. Results go to standard output, everything else to standard error; names
+// from images are escaped by the caller with escapeName before they come here.
+
+import { writeSync } from 'node:fs'
+import { OcimountError, systemErrorCode } from '../errors.js'
+
+/** Writes text to standard output, whole, waiting where a pipe is full. */
+export function printResult(text: string): void {
+  writeAll(1, text)
+}
+
+/** Writes one JSON document; bigints become numbers, maps objects. */
+export function printJson(value: unknown): void {
+  writeAll(1, `${JSON.stringify(value, jsonReplacer, 2)}\n`)
+}
+
+/** Writes a line to standard error. */
+export function printNote(line: string): void {
+  writeAll(2, `${line}\n`)
+}
+
+/** Writes bytes to standard output as they are. */
+export function printBytes(bytes: Uint8Array): void {
+  writeAll(1, bytes)
+}
+
+/** Signals that the reader of our output has gone, as in `ocimount ls … | head`. Not a failure. */
+export class OutputClosed extends Error {}
+
+/** Writes in columns: every column as wide as its widest cell, numbers to the right. */
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly (string | number)[])[],
+): string {
+  const cells = [header, ...rows].map((row) => row.map(String))
+  const widths = header.map((_, column) =>
+    Math.max(...cells.map((row) => displayWidth(row[column] ?? ''))),
+  )
+  const isNumber = header.map(
+    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'),
+  )
+  return cells
+    .map((row) =>
+      row
+        .map((cell, column) => {
+          const padding = ' '.repeat((widths[column] ?? 0) - displayWidth(cell))
+          return isNumber[column] ? padding + cell : cell + padding
+        })
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('')
+}
+
+/** `1.5 GB` with powers of 1000, as the tools beside us print it. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return unit === 0 ? `${value} B` : `${value.toFixed(value < 9.95 ? 1 : 0)} ${units[unit] ?? ''}`
+}
+
+/** Seconds with a sensible number of digits: `0.04 s`, `3.2 s`, `2 min 05 s`. */
+export function formatSeconds(seconds: number): string {
+  if (seconds < 1) return `${seconds.toFixed(2)} s`
+  if (seconds < 60) return `${seconds.toFixed(1)} s`
+  const whole = Math.round(seconds)
+  return `${Math.floor(whole / 60)} min ${String(whole % 60).padStart(2, '0')} s`
+}
+
+// Every code point as one column; good enough for padding, and nothing depends on it.
+function displayWidth(text: string): number {
+  return Array.from(text).length
+}
+
+function jsonReplacer(_key: string, value: unknown): unknown {
+  if (typeof value === 'bigint') return Number(value)
+  if (value instanceof Map) return Object.fromEntries(value as Map<string, unknown>)
+  return value
+}
+
+function writeAll(fd: number, data: string | Uint8Array): void {
+  let rest = typeof data === 'string' ? Buffer.from(data, 'utf8') : data
+  while (rest.length > 0) {
+    try {
+      rest = rest.subarray(writeSync(fd, rest))
+    } catch (error) {
+      // A pipe that another process made non-blocking: wait a moment rather than lose output.
+      if (systemErrorCode(error) === 'EAGAIN') {
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+        continue
+      }
+      if (systemErrorCode(error) === 'EPIPE') throw new OutputClosed('standard output was closed')
+      throw new OcimountError('STORAGE_FAILED', 'Cannot write the result: standard output failed', {
+        cause: error,
+      })
+    }
+  }
+}

@@ -1,0 +1,63 @@
+// The serving process: waits for one request on its IPC channel, serves the mount, answers when it is usable,
+// and lives until the mount is gone.
+//
+//   parent ── MountRequest ──▶ server
+//   parent ◀── progress* ── server
+//   parent ◀── ready | failed ── server; then the channel is closed
+//
+// When the parent goes away before that, so does everything that was done.
+
+import { isOcimountError, messageOf } from '../errors.js'
+import { log } from '../logger.js'
+import type { MountRequest } from './mount-request.js'
+import { serveMount } from './serve-mount.js'
+import type { ServerMessage } from './server-messages.js'
+
+const ending = new AbortController()
+let isUsable = false
+
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    ending.abort()
+  })
+}
+process.on('disconnect', () => {
+  if (!isUsable) ending.abort()
+})
+process.on('uncaughtException', (error) => {
+  log.error({ stack: error.stack }, `Unexpected: ${messageOf(error)}`)
+  if (!isUsable) process.exit(1)
+})
+process.once('message', (message) => {
+  void serve(message as MountRequest)
+})
+
+async function serve(request: MountRequest): Promise<void> {
+  try {
+    process.chdir(request.cwd)
+    const served = await serveMount(request, {
+      signal: ending.signal,
+      logsToFile: true,
+      onProgress: (update) => {
+        if (!isUsable) tell({ kind: 'progress', update })
+      },
+    })
+    isUsable = true
+    // Whatever directory the caller was in must not stay busy.
+    process.chdir('/')
+    tell({ kind: 'ready', summary: served.summary })
+    if (process.connected) process.disconnect()
+    await served.finished
+    process.exit(0)
+  } catch (error) {
+    const code = isOcimountError(error) ? error.code : 'INTERNAL'
+    const details = isOcimountError(error) ? error.details : {}
+    const stack = error instanceof Error ? (error.stack ?? '') : ''
+    tell({ kind: 'failed', code, message: messageOf(error), details, stack }, () => process.exit(1))
+  }
+}
+
+function tell(message: ServerMessage, then?: () => void): void {
+  if (process.connected && process.send !== undefined) process.send(message, () => then?.())
+  else then?.()
+}

@@ -1,0 +1,16 @@
+// What the serving process says to the command that started it.
+
+import type { ErrorCode, ErrorDetails } from '../errors.js'
+import type { ProgressUpdate } from './progress.js'
+import type { MountSummary } from './serve-mount.js'
+
+export type ServerMessage =
+  | { readonly kind: 'progress'; readonly update: ProgressUpdate }
+  | { readonly kind: 'ready'; readonly summary: MountSummary }
+  | {
+      readonly kind: 'failed'
+      readonly code: ErrorCode
+      readonly message: string
+      readonly details: ErrorDetails
+      readonly stack: string
+    }

@@ -1,0 +1,67 @@
+// `ocimount status [MOUNTPOINT]`
+
+import { escapeText } from '../byte-string.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import { requestStatus } from '../mount/control.js'
+import { findMount, listMounts, type FoundMount } from '../mount/list-mounts.js'
+import type { MountRecord } from '../mount/state.js'
+import type { CommandArguments } from './commands.js'
+import { EXIT, type ExitStatus } from './exit-codes.js'
+import { printJson, printResult } from './output.js'
+
+type Status = MountRecord & Readonly<Record<string, unknown>>
+
+/** Shows how one mount is doing, or all. Exit status 5 when a verification failed. */
+export async function run(args: CommandArguments): Promise<ExitStatus> {
+  const mounts = args.mountpoint ? [await findOne(args.mountpoint)] : await listMounts()
+  const statuses = await Promise.all(mounts.map(ask))
+  if (args.json) printJson(args.mountpoint ? statuses[0] : statuses)
+  else printResult(statuses.map(format).join('\n'))
+  return statuses.some(({ verification }) => verification === 'failed')
+    ? EXIT.verification
+    : EXIT.done
+}
+
+async function findOne(mountpoint: string): Promise<FoundMount> {
+  const found = await findMount(mountpoint)
+  if (found !== undefined) return found
+  throw new OcimountError(
+    'NOT_MOUNTED',
+    `Cannot show the status of ${escapeText(mountpoint)}: no image is mounted there`,
+  )
+}
+
+async function ask({ record, directory }: FoundMount): Promise<Status> {
+  try {
+    const { record: current, ...facts } = await requestStatus(directory)
+    return { ...facts, ...current }
+  } catch (error) {
+    if (!isOcimountError(error, 'NOT_MOUNTED')) throw error
+    return { ...record, answers: false }
+  }
+}
+
+function format(status: Status): string {
+  const { image, error } = status
+  const rows: [string, string | undefined][] = [
+    ['Mount point', status.mountpoint],
+    ['Image', image.name ?? image.reference],
+    ['Source', image.source],
+    ['Digest', image.digest],
+    ['Platform', image.platform],
+    ['Driver', (status.driver ?? '-') + (status.isWritable ? ' + overlay' : '')],
+    ['State', status['answers'] === false ? `${status.state}, does not answer` : status.state],
+    ['Verification', status.verification],
+    ['Error', error === undefined ? undefined : `${error.message} [${error.code}]`],
+    ['Since', status.since],
+    ['Process', String(status.pid)],
+    ...status.layers.map((layer, index): [string, string] => [`Layer ${index}`, layer]),
+  ]
+  return rows
+    .filter(([, value]) => value !== undefined)
+    .map(
+      ([label, value]) =>
+        `${`${label}:`.padEnd(14)}${escapeText(value ?? '').replaceAll('\\x5c', '\\')}\n`,
+    )
+    .join('')
+}

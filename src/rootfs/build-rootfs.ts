@@ -1,0 +1,291 @@
+// From layer blobs to a mountable tree: loads it from the cache, or indexes, merges and writes it.
+//
+//   the tree of these DiffIDs in the cache? ──yes──▶ open it; only layers that the cache does not know are indexed
+//          │ no
+//          ▼
+//   index every layer ──▶ apply, write EROFS ──all verified──▶ into the cache
+//                                   │ some pending
+//                                   ▼
+//                       served from memory; verify() publishes it, or fails every device
+
+import type { Cache } from '../cache/cache.js'
+import { ErofsImage } from '../erofs/reader.js'
+import { writeErofs } from '../erofs/writer.js'
+import { isOcimountError, messageOf, OcimountError } from '../errors.js'
+import { digestHex, type DiffId } from '../image/digest.js'
+import type { LayerDevice } from '../layer/device.js'
+import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
+import type { LayerBlob } from '../layer/layer-blob.js'
+import type { Toc } from '../layer/toc.js'
+import { verifyLayer } from '../layer/verify-layer.js'
+import { log } from '../logger.js'
+import { applyLayers } from './apply-layers.js'
+import {
+  decodeRootfsFile,
+  encodeRootfsFile,
+  rootfsKey,
+  ROOTFS_WRITER_VERSION,
+  type RootfsInfo,
+} from './rootfs-file.js'
+import { VirtualDevice } from './virtual-device.js'
+
+/** How far one piece of work has come, in bytes. */
+export interface RootfsProgress {
+  /** Words for a person, such as `layer 2 of 3`. */
+  readonly what: string
+  readonly done: number
+  readonly total: number
+}
+
+export interface BuildRootfsOptions {
+  readonly cache: Cache
+  /** When plain layers of local files are hashed (DESIGN section 7): by {@link Rootfs.verify}, or here. */
+  readonly verify?: 'background' | 'before' | undefined
+  readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** The merged tree of an image and the devices that its files point into. */
+export interface Rootfs {
+  /** Names the stack of layers; two images with the same layers have the same key. */
+  readonly key: string
+  readonly image: ErofsImage
+  readonly info: RootfsInfo
+  /** In the order of the EROFS device table, the virtual device last where there is one. */
+  readonly devices: readonly LayerDevice[]
+  /** False while bytes are served that {@link Rootfs.verify} has not hashed. */
+  readonly isVerified: boolean
+  /**
+   * Hashes what is pending and publishes the tree in the cache; at once where nothing is.
+   *
+   * @throws OcimountError `DIGEST_MISMATCH` after which every read of every device fails; `SOURCE_CHANGED`,
+   *   `INTERRUPTED`
+   */
+  verify(options?: {
+    readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
+    readonly signal?: AbortSignal | undefined
+  }): Promise<void>
+  /** Closes the devices and lets the cache prune what was used. */
+  close(): Promise<void>
+}
+
+/**
+ * Makes the tree of an image's layers mountable.
+ *
+ * A tree in the cache was made from layers that had these DiffIDs, so it is the tree of these layers too, if they are
+ * what they claim; until a plain local layer was hashed, {@link Rootfs.isVerified} is false.
+ *
+ * @throws OcimountError of tar, layer and cache: `TAR_CORRUPT`, `LAYER_CORRUPT`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`,
+ *   `COMPRESSION_UNSUPPORTED`, `LIMIT_EXCEEDED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`, `INTERRUPTED`
+ */
+export async function buildRootfs(
+  image: { readonly layers: readonly LayerBlob[] },
+  options: BuildRootfsOptions,
+): Promise<Rootfs> {
+  const { cache } = options
+  const layerIds = image.layers.map(({ diffId }) => diffId)
+  const key = rootfsKey(layerIds)
+  const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
+  // Pinned before it is looked for, so that nothing is pruned between the look and the use.
+  const pin = await cache.pin([path, ...new Set(layerIds.map((id) => cache.layerPath(id)))])
+  const opened: LayerDevice[] = []
+  try {
+    const layers = await Promise.all(
+      distinctLayers(image.layers).map((blob) => prepareLayer(blob, options)),
+    )
+    const cached = await cache.readSealed(path)
+    const bytes = cached ?? (await makeTree(layerIds, layers))
+    const { image: erofsBytes, info } = decodeRootfsFile(bytes)
+    for (const layer of layers) opened.push(await layer.openDevice())
+    const pending = layers.filter(({ isVerified }) => !isVerified)
+    if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
+    void cache.touch([path, ...layerIds.map((id) => cache.layerPath(id))])
+    const rootfs = new BuiltRootfs({
+      ...{ key, path, bytes, info, cache, pending },
+      image: new ErofsImage(erofsBytes),
+      layerDevices: opened,
+      isCached: cached !== undefined,
+      release: () => pin.release(),
+    })
+    if (options.verify === 'before') await rootfs.verify(options)
+    return rootfs
+  } catch (error) {
+    await Promise.allSettled(opened.map((device) => device.close()))
+    await pin.release()
+    throw error
+  }
+}
+
+/** A layer on its way into a tree. */
+interface PreparedLayer {
+  readonly blob: LayerBlob
+  readonly what: string
+  readonly isVerified: boolean
+  loadToc(): Promise<Toc>
+  openDevice(): Promise<LayerDevice>
+}
+
+interface NumberedBlob {
+  readonly blob: LayerBlob
+  readonly what: string
+}
+
+// The same layer may occur more than once in a stack (A-114); it is indexed and opened once.
+function distinctLayers(layers: readonly LayerBlob[]): NumberedBlob[] {
+  const found = new Map<DiffId, NumberedBlob>()
+  for (const [index, blob] of layers.entries()) {
+    if (found.has(blob.diffId)) continue
+    found.set(blob.diffId, { blob, what: `layer ${index + 1} of ${layers.length}` })
+  }
+  return [...found.values()]
+}
+
+async function prepareLayer(
+  { blob, what }: NumberedBlob,
+  { cache, onProgress, signal }: BuildRootfsOptions,
+): Promise<PreparedLayer> {
+  const known = await findIndexedLayer(blob, cache)
+  if (known !== undefined) {
+    return {
+      blob,
+      what,
+      isVerified: true,
+      loadToc: () => known.loadToc(),
+      openDevice: () => known.openDevice(),
+    }
+  }
+  const indexed = await indexLayer(blob, {
+    cache,
+    signal,
+    onProgress:
+      onProgress &&
+      ((progress) => {
+        onProgress({ what, ...progress })
+      }),
+  })
+  return {
+    blob,
+    what,
+    isVerified: indexed.verification === 'verified',
+    loadToc: () => Promise.resolve(indexed.toc),
+    openDevice: () => indexed.openDevice(),
+  }
+}
+
+async function makeTree(
+  layerIds: readonly DiffId[],
+  layers: readonly PreparedLayer[],
+): Promise<Buffer> {
+  const tocs = new Map<DiffId, Toc>()
+  for (const layer of layers) tocs.set(layer.blob.diffId, await layer.loadToc())
+  const stack = layerIds.map((layerId) => {
+    const toc = tocs.get(layerId)
+    if (toc === undefined) {
+      throw new OcimountError('INTERNAL', `Cannot merge layer ${layerId}: it was not indexed`)
+    }
+    return { layerId, toc }
+  })
+  const applied = applyLayers(stack)
+  const { image } = writeErofs(applied.root, [
+    ...applied.devices.map(({ layerId, size }) => ({ tag: deviceTag(layerId), size })),
+    ...(applied.virtual.size > 0 ? [{ tag: 'virtual', size: applied.virtual.size }] : []),
+  ])
+  return Buffer.concat(encodeRootfsFile(image, applied))
+}
+
+// A slot of EROFS's device table has 64 bytes for a name: the hex digits of a sha256.
+function deviceTag(layerId: string): string {
+  return digestHex(layerId as DiffId).slice(0, 64)
+}
+
+// A full or failing disk does not keep an image from being served: it is only slower next time (DESIGN section 5).
+async function publish(cache: Cache, path: string, bytes: Buffer): Promise<void> {
+  try {
+    await cache.writeSealed(path, [bytes])
+  } catch (error) {
+    if (!isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
+    log.warn({ cause: messageOf(error) }, 'the merged tree is not kept in the cache')
+  }
+}
+
+interface BuiltParts {
+  readonly key: string
+  readonly path: string
+  readonly bytes: Buffer
+  readonly info: RootfsInfo
+  readonly cache: Cache
+  readonly pending: readonly PreparedLayer[]
+  readonly image: ErofsImage
+  readonly layerDevices: readonly LayerDevice[]
+  readonly isCached: boolean
+  readonly release: () => Promise<void>
+}
+
+class BuiltRootfs implements Rootfs {
+  readonly key: string
+  readonly image: ErofsImage
+  readonly info: RootfsInfo
+  readonly devices: readonly LayerDevice[]
+  readonly #parts: BuiltParts
+  #verification: Promise<void> | undefined
+  #isVerified: boolean
+
+  constructor(parts: BuiltParts) {
+    this.#parts = parts
+    this.#isVerified = parts.pending.length === 0
+    this.key = parts.key
+    this.image = parts.image
+    this.info = parts.info
+    const { virtual } = parts.info
+    this.devices =
+      virtual.size > 0
+        ? [...parts.layerDevices, new VirtualDevice(virtual, parts.layerDevices)]
+        : parts.layerDevices
+  }
+
+  get isVerified(): boolean {
+    return this.#isVerified
+  }
+
+  verify(
+    options: {
+      onProgress?: ((progress: RootfsProgress) => void) | undefined
+      signal?: AbortSignal | undefined
+    } = {},
+  ): Promise<void> {
+    this.#verification ??= this.#verify(options)
+    return this.#verification
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#parts.layerDevices.map((device) => device.close()))
+    await this.#parts.release()
+  }
+
+  async #verify(options: Parameters<Rootfs['verify']>[0] = {}): Promise<void> {
+    const { cache, pending, path, bytes, isCached } = this.#parts
+    const { onProgress, signal } = options
+    try {
+      for (const layer of pending) {
+        const { blob, what } = layer
+        await verifyLayer(blob, {
+          cache,
+          toc: await layer.loadToc(),
+          signal,
+          onProgress:
+            onProgress &&
+            ((progress) => {
+              onProgress({ what: `verifying ${what}`, ...progress })
+            }),
+        })
+      }
+    } catch (error) {
+      if (isOcimountError(error, 'DIGEST_MISMATCH', 'SOURCE_CHANGED')) {
+        for (const device of this.#parts.layerDevices) device.fail?.(error)
+      }
+      throw error
+    }
+    if (!isCached && pending.length > 0) await publish(cache, path, bytes)
+    this.#isVerified = true
+  }
+}

@@ -1,0 +1,61 @@
+// A place for one test's mounts: own cache, own runtime directory, mount points that are always torn down.
+
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { runCli, type CliOptions, type CliResult } from './run-cli.js'
+
+interface Teardown {
+  teardown(handler: () => void | Promise<void>): void
+}
+
+export interface CliFixture {
+  /** A directory of the test's own, on a real filesystem. */
+  readonly dir: string
+  readonly env: Readonly<Record<string, string>>
+  /** Makes a directory to mount on. */
+  mountpoint(name?: string): string
+  /** Runs the command with this fixture's cache and runtime directory. */
+  ocimount(args: readonly string[], options?: CliOptions): Promise<CliResult>
+  /** What is mounted below `dir` now, innermost last. */
+  mounts(): string[]
+}
+
+/** Makes a fixture that unmounts and removes everything when the test is over. */
+export function cliFixture(t: Teardown, base = '/var/tmp'): CliFixture {
+  const dir = mkdtempSync(join(base, 'ocimount-test-'))
+  const env = {
+    OCIMOUNT_CACHE_DIR: join(dir, 'cache'),
+    OCIMOUNT_RUNTIME_DIR: join(dir, 'run'),
+  }
+  const mounts = (): string[] => mountsBelow(dir)
+  t.teardown(async () => {
+    for (const path of mounts().reverse()) {
+      await runCli(['umount', '-l', '-q', path], { env })
+    }
+    for (const path of mounts().reverse()) execFileSync('umount', ['-l', path])
+    rmSync(dir, { recursive: true, force: true })
+  })
+  return {
+    dir,
+    env,
+    mountpoint: (name = 'rootfs') => {
+      const path = join(dir, name)
+      mkdirSync(path, { recursive: true })
+      return path
+    },
+    ocimount: (args, options = {}) => runCli(args, { ...options, env: { ...env, ...options.env } }),
+    mounts,
+  }
+}
+
+function mountsBelow(dir: string): string[] {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) =>
+      (line.split(' ')[4] ?? '').replace(/\\([0-7]{3})/g, (_, octal: string) =>
+        String.fromCharCode(parseInt(octal, 8)),
+      ),
+    )
+    .filter((path) => path.startsWith(`${dir}/`))
+}
