@@ -19,9 +19,15 @@ export interface NaiveInode {
   readonly xattrs: Readonly<Record<string, string>>
 }
 
-/** What makes other extractors differ; see extract.property.test.ts. */
+/**
+ * Rows of the checklist that a stack touched and in which extractors differ: `B-035` a link to itself, `B-059`
+ * a parent that is no directory, `B-063` a forward link, `B-072` an entry below a file that its layer hides,
+ * `B-073` a hidden directory that is implied anew, `B-077` an opaque marker without a directory, `B-078` a
+ * whiteout below a link that its layer replaces, `B-089` a whiteout through a link, `B-091` a link to what its
+ * layer hides.
+ */
 export type NaiveRemark =
-  'B-035' | 'B-059' | 'B-063' | 'B-073' | 'B-077' | 'B-089' | 'hidden-target'
+  'B-035' | 'B-059' | 'B-063' | 'B-072' | 'B-073' | 'B-077' | 'B-078' | 'B-089' | 'B-091'
 
 export interface NaiveResult {
   readonly files: ReadonlyMap<string, NaiveInode>
@@ -72,6 +78,9 @@ class NaiveExtractor {
         continue
       }
       const parent = realPath(this.files, dirname(entry.path))
+      const isHiddenFile = (prefix: string): boolean =>
+        before.has(prefix) && before.get(prefix)?.type !== 'directory'
+      if (prefixes(parent).some(isHiddenFile)) this.remarks.add('B-072')
       this.makeDirectories(parent)
       const path = join(parent, basename(entry.path))
       const old = this.files.get(path)
@@ -103,6 +112,10 @@ class NaiveExtractor {
       }
     }
     this.settle(pending, hidden)
+    for (const [path, old] of before) {
+      const isNew = this.files.get(path) === IMPLIED && old !== IMPLIED
+      if (old.type === 'directory' && isNew) this.remarks.add('B-073')
+    }
   }
 
   /** Links that had to wait, again and again until nothing moves any more. */
@@ -118,7 +131,7 @@ class NaiveExtractor {
         if (target?.type === 'pending') target = targets.get(target) ?? target
         if (target === undefined) {
           target = hidden.get(link.entry)
-          if (target !== undefined) this.remarks.add('hidden-target')
+          if (target !== undefined) this.remarks.add('B-091')
         }
         if (target === undefined) throw new Error('a hard link without a target')
         if (target.type === 'directory') throw new Error('a hard link to a directory')
@@ -147,7 +160,9 @@ class NaiveExtractor {
     }
     const sorted = [...whiteouts].sort((a, b) => compare(a.path, b.path) || compare(b.type, a.type))
     for (const { path, type } of sorted) {
-      const directory = realPath(this.files, type === 'opaque' ? path : dirname(path), gone)
+      const literal = type === 'opaque' ? path : dirname(path)
+      const directory = realPath(this.files, literal, gone)
+      if (directory !== literal) this.remarks.add(directory === undefined ? 'B-078' : 'B-089')
       if (directory === undefined) continue
       if (type === 'opaque') this.removeBelow(directory)
       else if (this.isDirectory(directory)) this.remove(join(directory, basename(path)))

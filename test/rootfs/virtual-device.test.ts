@@ -1,8 +1,8 @@
 import t from 'tap'
 import { VirtualDevice } from '../../src/rootfs/virtual-device.js'
 import { virtualTable, type VirtualRow } from '../../src/rootfs/virtual-table.js'
+import { SeededRandom } from '../helpers/seeded-random.js'
 import { memoryDevice } from './describe-tree.js'
-import { seededRandom } from './random-layers.js'
 
 const layers = [Buffer.from('abcdefghij'), Buffer.from('0123456789')]
 const rows: VirtualRow[] = [
@@ -29,13 +29,13 @@ t.test('VirtualDevice.read() gives every stretch, zeros between the rows', async
 })
 
 t.test('VirtualDevice.read() puts many small rows together', async (t) => {
-  const random = seededRandom(7)
-  const source = Buffer.from(Array.from({ length: 5000 }, () => Math.floor(random() * 256)))
+  const random = new SeededRandom(7)
+  const source = random.bytes(5000)
   const scattered: VirtualRow[] = []
   const want = Buffer.alloc(6000)
-  for (let at = 0; at < 5900; at += 1 + Math.floor(random() * 40)) {
-    const length = 1 + Math.floor(random() * 20)
-    const deviceOffset = Math.floor(random() * 4900)
+  for (let at = 0; at < 5900; at += 1 + random.below(40)) {
+    const length = 1 + random.below(20)
+    const deviceOffset = random.below(4900)
     source.copy(want, at, deviceOffset, deviceOffset + length)
     scattered.push({ virtualOffset: at, length, device: 0, deviceOffset })
     at += length
