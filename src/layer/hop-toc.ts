@@ -1,6 +1,7 @@
 // Lists a plain tar by hopping from header to header; file content is not read. How much one read takes adapts:
 // among small files a large window holds many headers, among large files a small one wastes nothing.
-// Measured warm: 671 MB in 44,162 entries 0.3 s, 15,000 entries of 40 KiB 0.1 s, 300,000 small ones 1.5 s.
+// Measured warm, in processor time: 15,000 entries of 40 KB 0.08 to 0.2 s, 44,162 entries of a real 671 MB layer 0.2 s,
+// 300,000 small files 0.75 s and 160 MB of memory.
 
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'

@@ -2,9 +2,11 @@
 //
 //   file ──read──▶ blob hash ──▶ decompressor ──▶ diffId hash, tar parser, data file (with a hash per MiB)
 //
-// Measured on a 671 MB layer (gzip, 4.7 to 1; two cores): see OUTPUT_CHUNK in compression/engine.ts. Reading, inflating and
-// writing run in libuv's threads, all hashing in this one; inflating takes longest, so a second hashing
-// thread would only add the cost of passing chunks to it.
+// Reading, inflating and writing run in libuv's threads, all hashing in this one. Processor time for a 671 MB layer,
+// gzip at 4.7 to 1: inflating 1.6 s, each SHA-256 over the output 0.5 s (DiffID and pieces), over the blob 0.1 s, writing
+// 0.5 to 0.9 s. Inflating is the longest single thread, so a second hashing thread would gain nothing. Decompressing
+// with both digests ran at 315 to 360 MB/s on two busy cores; the whole pass ends with an fsync and then has the
+// speed of the disk (108 MB/s where writing and syncing alone reached 196 MB/s and two other jobs were running).
 
 import type { Hash } from 'node:crypto'
 import { statfs, type FileHandle } from 'node:fs/promises'
