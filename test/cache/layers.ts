@@ -47,8 +47,10 @@ export async function writeLayer(
 
 /** Does everything that a mount writes: a layer, its toc, a rootfs, a mark, a lease and an archive record. */
 export async function writeEverything(cache: Cache, seed: number): Promise<DiffId> {
-  const { layerId } = await writeLayer(cache, fillLayer(seed, 2_500_000))
-  await cache.writeSealed(cache.tocPath(layerId), [Buffer.from(`toc ${seed}`)])
+  const bytes = fillLayer(seed, 2_500_000)
+  // The toc first, so that the data joins a directory that is there.
+  await cache.writeSealed(cache.tocPath(digestOf(bytes)), [Buffer.from(`toc ${seed}`)])
+  const { layerId } = await writeLayer(cache, bytes)
   await cache.writeSealed(cache.rootfsPath(1, `k${seed}`), [fillLayer(seed + 1, 100_000)])
   await cache.touch([cache.layerPath(layerId)])
   await (await cache.pin([cache.layerPath(layerId)])).release()
