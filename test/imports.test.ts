@@ -39,6 +39,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
 }
 
 interface Import {
+  /** Loaded when the code comes to it, and so never part of a circle at start-up. */
+  readonly isDynamic: boolean
   readonly file: string
   readonly room: string
   readonly specifier: string
@@ -56,6 +58,7 @@ function importsOf(file: string): Import[] {
     file,
     room: roomOf(file),
     specifier: match[1] ?? '',
+    isDynamic: match[0].includes('('),
   }))
 }
 
@@ -100,8 +103,8 @@ t.test('rooms that parse do no I/O', async (t) => {
 
 t.test('no file imports itself in a circle', async (t) => {
   const edges = new Map<string, string[]>()
-  for (const { file, specifier } of imports) {
-    if (!specifier.startsWith('.')) continue
+  for (const { file, specifier, isDynamic } of imports) {
+    if (isDynamic || !specifier.startsWith('.')) continue
     const target = join(file, '..', specifier).replace(/\.js$/, '.ts')
     edges.set(file, [...(edges.get(file) ?? []), target])
   }

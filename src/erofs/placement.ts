@@ -29,12 +29,17 @@ export interface Placement {
  * Places a tree. Each inode's `nid`, `blocksOffset` and `tailOffset` are set; the image's size is a multiple
  * of 4096, the page that the kernel reads it by.
  *
- * @throws `LIMIT_EXCEEDED` when the image would be larger than {@link MAX_IMAGE_SIZE}.
+ * @throws `LIMIT_EXCEEDED` when the image, or the chunk indexes in it, would be too large to hold.
  */
 export function placeTree(
   tree: PlannedTree,
   tables: { readonly deviceCount: number; readonly sharedXattrsSize: number },
 ): Placement {
+  checkLimit(
+    'chunks',
+    tree.inodes.reduce((sum, inode) => sum + inode.chunkCount, 0),
+    MAX_CHUNKS_OF_IMAGE,
+  )
   const space = new Space(ROOT_NID * INODE_SLOT_SIZE)
   placeInode(tree.root, space)
   const deviceTableOffset = space.take(tables.deviceCount * DEVICE_SLOT_SIZE, DEVICE_SLOT_SIZE)
@@ -49,19 +54,24 @@ export function placeTree(
     }
   }
   const imageSize = alignUp(space.end, IMAGE_ALIGNMENT)
-  if (imageSize > MAX_IMAGE_SIZE) {
-    throw new OcimountError(
-      'LIMIT_EXCEEDED',
-      `Cannot write an EROFS image of ${tree.inodes.length} inodes: it would have ${imageSize} bytes`,
-      { details: { imageSize, limit: MAX_IMAGE_SIZE } },
-    )
-  }
+  checkLimit('bytes', imageSize, MAX_IMAGE_SIZE)
   return { deviceTableOffset, sharedXattrsOffset, imageSize }
 }
 
-/** What one Buffer of Node.js 20 can hold; some forty million inodes. */
-export const MAX_IMAGE_SIZE = 2 ** 32
+/** What one Buffer of Node.js 20 can hold; some thirty million inodes. */
+const MAX_IMAGE_SIZE = 2 ** 32
+/** 256 MiB of chunk indexes. An index can be large for a sparse file that is small in the archive. */
+const MAX_CHUNKS_OF_IMAGE = 2 ** 25
 const IMAGE_ALIGNMENT = 4096
+
+function checkLimit(what: string, count: number, limit: number): void {
+  if (count <= limit) return
+  throw new OcimountError(
+    'LIMIT_EXCEEDED',
+    `Cannot write an EROFS image: it would have ${count} ${what}, more than ${limit}`,
+    { details: { count, limit } },
+  )
+}
 
 /**
  * Hands out the image from front to back. What is left over before an aligned place is kept, one gap at a

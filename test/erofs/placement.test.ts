@@ -8,8 +8,12 @@ import {
   S_IFLNK,
 } from '../../src/erofs/format.js'
 import { endOfXattrs, readInode, type StoredInode } from '../../src/erofs/inode-reader.js'
+import type { ErofsNode } from '../../src/erofs/node.js'
 import { ErofsImage } from '../../src/erofs/reader.js'
+import { placeTree } from '../../src/erofs/placement.js'
+import { walkTree } from '../../src/erofs/tree-walk.js'
 import { writeErofs } from '../../src/erofs/writer.js'
+import { XattrTable } from '../../src/erofs/xattr-table.js'
 import {
   directory,
   file,
@@ -130,5 +134,26 @@ t.test('placeTree() takes blocks where a tail fits behind no inode', (t) => {
     links.map((inode) => inode.layout),
     [0],
   )
+  t.end()
+})
+
+t.test('placeTree() bounds what sparse files cost', (t) => {
+  const sparse = (): ErofsNode => {
+    return file(2 ** 25, [{ fileOffset: 512, device: 0, deviceOffset: 0, length: 512 }])
+  }
+  const files = Array.from({ length: 513 }, (_, index) => [String(index), sparse()] as const)
+  const tag = { tag: 'a', size: 512 }
+  t.throws(() => writeErofs(directory(Object.fromEntries(files)), [tag]), {
+    code: 'LIMIT_EXCEEDED',
+    details: { count: 513 * 65_536, limit: 2 ** 25 },
+  })
+  t.end()
+})
+
+t.test('placeTree() throws before an image would be larger than a Buffer', (t) => {
+  const tree = walkTree(directory({}), { devices: [], xattrs: new XattrTable() })
+  t.throws(() => placeTree(tree, { deviceCount: 0, sharedXattrsSize: 2 ** 32 }), {
+    code: 'LIMIT_EXCEEDED',
+  })
   t.end()
 })

@@ -1,7 +1,15 @@
 // The kernel's own EROFS as the oracle: mounts an image over device files and describes what it shows.
 
-import { execFile, execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
@@ -17,17 +25,28 @@ const UNFIT_FILESYSTEMS: readonly number[] = [0x01021994, 0x794c7630]
 export type MountKind = 'file' | 'loop'
 
 /** Says why images cannot be mounted here, or gives false. */
-export function kernelSkipReason(): string | false {
-  if (process.getuid?.() !== 0) return 'mounting needs root'
-  if (!/\berofs$/m.test(readFileSync('/proc/filesystems', 'latin1')))
-    return 'the kernel lacks EROFS'
-  const [major = 0, minor = 0] = readFileSync('/proc/sys/kernel/osrelease', 'latin1')
-    .split('.')
-    .map(Number)
+export function kernelSkipReason(kind: MountKind = 'file'): string | false {
+  if (!mayMount()) return 'mounting needs CAP_SYS_ADMIN in the initial user namespace'
+  if (!/\berofs$/m.test(readProc('filesystems'))) return 'the kernel lacks EROFS'
+  const [major = 0, minor = 0] = readProc('sys/kernel/osrelease').split('.').map(Number)
   if (major < 6 || (major === 6 && minor < 12)) return 'the kernel is older than 6.12'
   if (UNFIT_FILESYSTEMS.includes(statfsSync(SCRATCH).type))
     return `${SCRATCH} is on tmpfs or overlayfs`
+  if (kind === 'loop' && !existsSync('/dev/loop-control')) return 'there are no loop devices'
+  if (spawnSync('python3', ['--version']).status !== 0) return 'python3 is missing'
   return false
+}
+
+function mayMount(): boolean {
+  const capabilities = /^CapEff:\s*([0-9a-f]+)$/m.exec(readProc('self/status'))?.[1] ?? '0'
+  const isInitialNamespace = /^\s*0\s+0\s+4294967295\s*$/.test(readProc('self/uid_map'))
+  return isInitialNamespace && ((BigInt(`0x${capabilities}`) >> CAP_SYS_ADMIN) & 1n) === 1n
+}
+
+const CAP_SYS_ADMIN = 21n
+
+function readProc(path: string): string {
+  return readFileSync(`/proc/${path}`, 'latin1')
 }
 
 /** A directory on a disk, as EROFS wants its files; gone with the test, and before it what it held open. */

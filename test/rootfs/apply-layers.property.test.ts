@@ -9,7 +9,7 @@ import { describeNaive, describeUnion, union } from './describe-tree.js'
 import { extractNaively, type NaiveResult } from './naive-extractor.js'
 import { randomStack } from './random-layers.js'
 
-const STACKS = 4000
+const STACKS = 2500
 const seed = Number(process.env['OCIMOUNT_TEST_SEED'] ?? Date.now() % 2 ** 31)
 
 t.test(`applyLayers() equals a naive extractor, seed ${seed}`, async (t) => {

@@ -26,6 +26,7 @@ import { buildImage, json, type BuiltImage } from '../helpers/build-image.js'
 import { SeededRandom } from '../helpers/seeded-random.js'
 import { describeUnion, union, type Row, type Rows } from './describe-tree.js'
 import { extractNaively, type NaiveRemark } from './naive-extractor.js'
+import { oracleRow, withTimesOf } from './oracle-rows.js'
 import { randomStack, type RandomOptions } from './random-layers.js'
 
 const STACKS = 60
@@ -39,8 +40,6 @@ const LEFT_OUT = {
   'any-order': [...ALWAYS, 'B-072', 'B-073'],
 } as const satisfies Record<string, readonly NaiveRemark[]>
 
-const TYPES: Readonly<Record<string, string>> = { dir: 'directory', link: 'symlink' }
-
 /** Describes all trees at once by the oracle, in our own form. */
 function dump(root: string): Map<string, Rows> {
   const output = execFileSync('python3', [treeTool, 'dump', root], {
@@ -49,12 +48,12 @@ function dump(root: string): Map<string, Rows> {
   })
   const trees = new Map<string, Record<string, Row>>()
   for (const text of output.trim().split('\n')) {
-    const row = JSON.parse(withExactTimes(text)) as Record<string, unknown>
-    const [, name = '', ...parts] = String(row['path']).split('/')
+    const [path, row] = oracleRow(text)
+    const [name = '', ...parts] = path.split('/')
     if (name === '') continue
     const rows = trees.get(name) ?? {}
     trees.set(name, rows)
-    rows[parts.join('/')] = rowOf(row)
+    rows[parts.join('/')] = withoutFirstPart(row)
   }
   return new Map([...trees].map(([name, rows]) => [name, sortRows(rows)]))
 }
@@ -133,41 +132,9 @@ function writeLayout(root: string, images: readonly BuiltImage[]): void {
   writeFileSync(join(root, 'index.json'), json({ schemaVersion: 2, manifests }))
 }
 
-// Nanoseconds since 1970 are too large for a number; text keeps them exact.
-function withExactTimes(text: string): string {
-  return text.replace(/"mtime": (-?\d+)/, '"mtime": "$1"')
-}
-
-function rowOf(row: Readonly<Record<string, unknown>>): Row {
-  const type = TYPES[String(row['type'])] ?? String(row['type'])
-  const same =
-    row['same'] === undefined ? undefined : String(row['same']).split('/').slice(2).join('/')
-  return {
-    type,
-    mode: Number(row['mode']),
-    uid: row['uid'],
-    gid: row['gid'],
-    mtime: row['mtime'],
-    xattrs: row['xattrs'] ?? {},
-    ...(type === 'symlink' ? { target: row['target'] } : {}),
-    ...(row['rdev'] === undefined ? {} : { rdev: row['rdev'] }),
-    ...(type === 'file' ? { content: row['sha256'] } : {}),
-    ...(same === undefined ? {} : { same }),
-  }
-}
-
-/** Brings our rows into the oracle's form; directories that umoci touched just now get its time. */
-function withTimesOf(ours: Rows, theirs: Rows, start: bigint): Rows {
-  return Object.fromEntries(
-    Object.entries(ours).map(([path, row]) => {
-      const [seconds = '0', nanoseconds = '0'] = String(row['mtime']).split('.')
-      const mtime = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds)
-      const other = theirs[path]?.['mtime']
-      const isTouched =
-        row['type'] === 'directory' && typeof other === 'string' && BigInt(other) >= start
-      return [path, { ...row, mtime: isTouched ? other : String(mtime) }]
-    }),
-  )
+function withoutFirstPart(row: Row): Row {
+  const { same } = row
+  return typeof same === 'string' ? { ...row, same: same.slice(same.indexOf('/') + 1) } : row
 }
 
 function sortRows(rows: Rows): Rows {
