@@ -1,6 +1,7 @@
 // The members of an image archive, found by hopping from header to header: content is never read, so that
 // opening an archive costs a few reads, whatever its size.
 
+import { setImmediate } from 'node:timers/promises'
 import type { ByteString } from '../byte-string.js'
 import { escapeName, escapeText } from '../byte-string.js'
 import { interruptedError } from '../cache/storage-error.js'
@@ -45,6 +46,7 @@ export async function indexArchive(
   )
   let window = SMALL_WINDOW
   let windowEnd = 0
+  let sliceEnd = performance.now() + MAX_BLOCKING_MS
   while (!parser.ended && parser.nextOffset < file.size) {
     if (signal?.aborted === true) throw interruptedError('read', file.path, signal.reason)
     const offset = parser.nextOffset
@@ -53,6 +55,10 @@ export async function indexArchive(
     const chunk = await file.read(offset, window)
     parser.write(chunk, offset)
     windowEnd = offset + chunk.length
+    if (performance.now() >= sliceEnd) {
+      await setImmediate()
+      sliceEnd = performance.now() + MAX_BLOCKING_MS
+    }
   }
   parser.end(file.size)
   return members
@@ -68,6 +74,8 @@ export function cleanMemberName(name: string): ByteString | undefined {
 const SMALL_WINDOW = 4 * 1024
 /** Beyond this, bytes that nobody needs cost more than a further read. */
 const LARGE_WINDOW = 64 * 1024
+/** How long the event loop may be kept waiting. */
+const MAX_BLOCKING_MS = 10
 
 function addMember(members: Map<ByteString, ArchiveMember>, entry: TarEntry): void {
   const name = cleanMemberName(entry.path)

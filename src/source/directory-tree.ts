@@ -1,6 +1,6 @@
 // A directory of the host as a set of files, which may be somebody else's: nothing outside it is opened.
 
-import { readdir, realpath } from 'node:fs/promises'
+import { readdirSync, realpathSync } from 'node:fs'
 import { join, sep } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { isSameIdentity } from '../cache/file-identity.js'
@@ -21,27 +21,28 @@ export class DirectoryTree implements FileTree {
   }
 
   /** @throws OcimountError `FILE_NOT_FOUND`, `STORAGE_FAILED` */
-  static async open(path: string): Promise<DirectoryTree> {
+  static open(path: string): DirectoryTree {
     try {
-      return new DirectoryTree(path, await realpath(path))
+      return new DirectoryTree(path, realpathSync.native(path))
     } catch (error) {
       throw fileError(path, error)
     }
   }
 
+  // eslint-disable-next-line @typescript-eslint/require-await -- the interface leaves room for waiting
   async find(name: string): Promise<FileRegion | undefined> {
-    const path = await this.#locate(name)
+    const path = this.#locate(name)
     if (path === undefined) return undefined
-    const file = await LocalFile.open(path)
+    const file = LocalFile.open(path)
     try {
       return { path, offset: 0, length: file.size, identity: file.identity }
     } finally {
-      await file.close()
+      file.close()
     }
   }
 
   async read(region: FileRegion): Promise<Buffer> {
-    const file = await LocalFile.open(region.path)
+    const file = LocalFile.open(region.path)
     try {
       if (!isSameIdentity(file.identity, region.identity)) {
         const message = `Cannot read ${escapeText(region.path)}: it was replaced meanwhile`
@@ -49,15 +50,16 @@ export class DirectoryTree implements FileTree {
       }
       return await file.read(region.offset, region.length)
     } finally {
-      await file.close()
+      file.close()
     }
   }
 
+  // eslint-disable-next-line @typescript-eslint/require-await -- the same
   async list(directory: string): Promise<readonly string[]> {
-    const path = await this.#locate(directory)
+    const path = this.#locate(directory)
     if (path === undefined) return []
     try {
-      const entries = await readdir(path, { withFileTypes: true })
+      const entries = readdirSync(path, { withFileTypes: true })
       return entries.map((entry) => entry.name + (entry.isDirectory() ? '/' : '')).sort()
     } catch (error) {
       if (systemErrorCode(error) === 'ENOTDIR') return []
@@ -65,18 +67,18 @@ export class DirectoryTree implements FileTree {
     }
   }
 
-  close(): Promise<void> {
-    return Promise.resolve()
+  close(): void {
+    // Files are open only while they are read.
   }
 
   /** Gives the true path of a name. */
-  async #locate(name: string): Promise<string | undefined> {
+  #locate(name: string): string | undefined {
     // No file has a name with a NUL, and no call takes one.
     if (name.includes('\0')) return undefined
     const given = join(this.#root, name)
     let path: string
     try {
-      path = await realpath(given)
+      path = realpathSync.native(given)
     } catch (error) {
       const code = systemErrorCode(error)
       if (code === 'ENOENT' || code === 'ENOTDIR') return undefined

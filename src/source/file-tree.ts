@@ -29,5 +29,5 @@ export interface FileTree {
    * nothing where there is no such directory. A name that is no text is given byte by byte.
    */
   list(directory: string): Promise<readonly string[]>
-  close(): Promise<void>
+  close(): void
 }

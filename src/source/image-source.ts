@@ -41,7 +41,7 @@ export class ImageSource {
     try {
       return new ImageSource(await openSource(tree, options.transport), options.selector)
     } catch (error) {
-      await tree.close()
+      tree.close()
       throw error
     }
   }
@@ -97,9 +97,13 @@ export class ImageSource {
     options: { ref?: string | undefined; platform?: Platform | undefined } = {},
   ): Promise<Image> {
     const loaded = await this.readDocuments(options)
+    const close = (): Promise<void> => {
+      this.close()
+      return Promise.resolve()
+    }
     const { documents, kind } = this.#source
     const { ref } = this.#withSelector(options)
-    return loadImage(documents, loaded, { kind, ref, close: () => this.close() })
+    return loadImage(documents, loaded, { kind, ref, close })
   }
 
   /** Finds where the stored bytes of a blob are; they are not looked at. */
@@ -107,8 +111,8 @@ export class ImageSource {
     return this.#source.documents.locate(digest)
   }
 
-  async close(): Promise<void> {
-    await this.#source.documents.tree.close()
+  close(): void {
+    this.#source.documents.tree.close()
   }
 
   #withSelector({ ref, platform }: ChoiceOptions): ChoiceOptions {

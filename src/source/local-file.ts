@@ -1,26 +1,29 @@
 // Regular files of the host, opened so that nothing else can be opened by mistake: no FIFO that blocks,
 // no device that reacts to being opened, no file that changed between two looks at it.
 
-import { constants } from 'node:fs'
-import { lstat, open } from 'node:fs/promises'
-import type { FileHandle } from 'node:fs/promises'
+import { closeSync, constants, fstatSync, lstatSync, openSync, read, readSync } from 'node:fs'
+import { promisify } from 'node:util'
 import { escapeText } from '../byte-string.js'
 import { fileIdentity, isSameIdentity } from '../cache/file-identity.js'
 import type { FileIdentity } from '../cache/file-identity.js'
 import { OcimountError, messageOf, systemErrorCode } from '../errors.js'
 
-/** An open regular file and what it was when it was opened. */
+/**
+ * An open regular file and what it was when it was opened.
+ *
+ * Calls that take some microseconds are made at once: a trip through the thread pool costs ten times that, and
+ * opening an image makes a hundred of them.
+ */
 export class LocalFile {
   /** As given; absolute where another process is to open the file again. */
   readonly path: string
   readonly identity: FileIdentity
-  readonly #handle: FileHandle
+  #fd: number | undefined
 
-  /** Takes over the handle. */
-  constructor(path: string, handle: FileHandle, identity: FileIdentity) {
+  private constructor(path: string, fd: number, identity: FileIdentity) {
     this.path = path
+    this.#fd = fd
     this.identity = identity
-    this.#handle = handle
   }
 
   /** Size when the file was opened. */
@@ -34,16 +37,17 @@ export class LocalFile {
    * @throws OcimountError `FILE_NOT_FOUND` when it is absent or may not be read, `IMAGE_INVALID` when it is
    *   no regular file, `STORAGE_FAILED`
    */
-  static async open(path: string): Promise<LocalFile> {
-    let handle: FileHandle | undefined
+  static open(path: string): LocalFile {
+    let fd: number | undefined
     try {
-      refuseSpecial(path, await lstat(path))
-      handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      const stats = await handle.stat({ bigint: true })
+      // Looked at before it is opened: opening a device can have effects, a FIFO would wait for a writer.
+      refuseSpecial(path, lstatSync(path))
+      fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
+      const stats = fstatSync(fd, { bigint: true })
       refuseSpecial(path, stats)
-      return new LocalFile(path, handle, fileIdentity(stats))
+      return new LocalFile(path, fd, fileIdentity(stats))
     } catch (error) {
-      await handle?.close()
+      if (fd !== undefined) closeSync(fd)
       throw fileError(path, error)
     }
   }
@@ -55,11 +59,13 @@ export class LocalFile {
    */
   async read(offset: number, length: number): Promise<Buffer> {
     const buffer = Buffer.allocUnsafe(Math.max(0, Math.min(length, this.size - offset)))
-    let filled = 0
     try {
-      while (filled < buffer.length) {
+      for (let filled = 0; filled < buffer.length;) {
         const rest = buffer.length - filled
-        const { bytesRead } = await this.#handle.read(buffer, filled, rest, offset + filled)
+        const bytesRead =
+          rest <= SHORT_READ
+            ? readSync(this.#open(), buffer, filled, rest, offset + filled)
+            : (await readAsync(this.#open(), buffer, filled, rest, offset + filled)).bytesRead
         if (bytesRead === 0) throw this.#changed()
         filled += bytesRead
       }
@@ -74,13 +80,22 @@ export class LocalFile {
    *
    * @throws OcimountError `SOURCE_CHANGED`
    */
-  async refuseChange(): Promise<void> {
-    const now = fileIdentity(await this.#handle.stat({ bigint: true }))
+  refuseChange(): void {
+    const now = fileIdentity(fstatSync(this.#open(), { bigint: true }))
     if (!isSameIdentity(now, this.identity)) throw this.#changed()
   }
 
-  async close(): Promise<void> {
-    await this.#handle.close()
+  /** Closes the file; more than once does no harm. */
+  close(): void {
+    const fd = this.#fd
+    this.#fd = undefined
+    if (fd !== undefined) closeSync(fd)
+  }
+
+  #open(): number {
+    if (this.#fd !== undefined) return this.#fd
+    const message = `Cannot read ${escapeText(this.path)}: it was closed`
+    throw new OcimountError('INTERNAL', message)
   }
 
   #changed(): OcimountError {
@@ -88,6 +103,10 @@ export class LocalFile {
     return new OcimountError('SOURCE_CHANGED', message)
   }
 }
+
+const readAsync = promisify(read)
+/** What comes out of the page cache faster than another thread is woken up. */
+const SHORT_READ = 64 * 1024
 
 interface FileKind {
   isFile(): boolean

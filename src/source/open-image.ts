@@ -1,6 +1,6 @@
 // The way in: from what the user typed to an open source, and to one image of it.
 
-import { lstat } from 'node:fs/promises'
+import { lstatSync } from 'node:fs'
 import { escapeText } from '../byte-string.js'
 import { OcimountError, isOcimountError, systemErrorCode } from '../errors.js'
 import type { Platform } from '../image/platform.js'
@@ -39,7 +39,7 @@ export async function openImage(
   try {
     return await source.openImage(options)
   } catch (error) {
-    await source.close()
+    source.close()
     throw error
   }
 }
@@ -57,7 +57,7 @@ export async function listCandidates(
   try {
     return await source.listCandidates()
   } finally {
-    await source.close()
+    source.close()
   }
 }
 
@@ -71,7 +71,7 @@ export async function openImageSource(
   reference: string | ParsedReference,
   options: OpenSourceOptions,
 ): Promise<ImageSource> {
-  const parsed = typeof reference === 'string' ? await resolveReference(reference) : reference
+  const parsed = typeof reference === 'string' ? resolveReference(reference) : reference
   switch (parsed.kind) {
     case 'stdin':
       return ImageSource.open(await openStdin(options))
@@ -90,22 +90,22 @@ export async function openImageSource(
 }
 
 /** An existing path comes before every other meaning of its name, `-` aside. */
-async function resolveReference(text: string): Promise<ParsedReference> {
+function resolveReference(text: string): ParsedReference {
   let parsed: ParsedReference
   try {
     parsed = parseImageReference(text)
   } catch (error) {
-    if (!isOcimountError(error) || !(await isPath(text))) throw error
+    if (!isOcimountError(error) || !isPath(text)) throw error
     return { kind: 'path', path: text }
   }
-  if (parsed.kind === 'stdin' || parsed.kind === 'path' || !(await isPath(text))) return parsed
+  if (parsed.kind === 'stdin' || parsed.kind === 'path' || !isPath(text)) return parsed
   return { kind: 'path', path: text }
 }
 
-async function isPath(text: string): Promise<boolean> {
+function isPath(text: string): boolean {
   if (text === '' || text.includes('\0')) return false
   try {
-    await lstat(text)
+    lstatSync(text)
     return true
   } catch (error) {
     if (NO_PATH.has(systemErrorCode(error) ?? '')) return false

@@ -1,8 +1,8 @@
 // From what the user named to a set of files: a directory, an archive in place, a compressed one out of the
 // cache, or standard input spooled there.
 
+import { realpathSync, statSync } from 'node:fs'
 import type { Stats } from 'node:fs'
-import { realpath, stat } from 'node:fs/promises'
 import { escapeText } from '../byte-string.js'
 import { DETECTION_LENGTH } from '../compression/detect.js'
 import { ArchiveTree } from './archive-tree.js'
@@ -29,9 +29,9 @@ export async function openTree(path: string, options: OpenTreeOptions): Promise<
   let stats: Stats
   try {
     // The mount outlives the caller's directory and descriptors, so that `/dev/fd/3` has to become a true path.
-    stats = await stat(path)
+    stats = statSync(path)
     refuseSpecial(path, stats, { isDirectoryFine: true })
-    real = await realpath(path)
+    real = realpathSync.native(path)
   } catch (error) {
     throw fileError(path, error)
   }
@@ -52,16 +52,16 @@ export async function openStdin(options: OpenTreeOptions): Promise<FileTree> {
 
 /** Opens an archive, or the plain form of one that is compressed. */
 async function openPlain(path: string, real: string, options: StoreOptions): Promise<LocalFile> {
-  const file = await LocalFile.open(real)
+  const file = LocalFile.open(real)
   try {
     const head = await file.read(0, DETECTION_LENGTH)
     const compression = identifyFile(head, escapeText(path))
     if (compression === 'none') return file
     const plain = await decodeArchive(file, compression, options)
-    await file.close()
+    file.close()
     return plain
   } catch (error) {
-    await file.close()
+    file.close()
     throw error
   }
 }

@@ -109,12 +109,10 @@ async function store(
     const onChunk = (chunk: Uint8Array): unknown => hash.update(chunk)
     await spool(all, join(staging.path, NAME), { onChunk, signal })
     // What was read may be half of one file and half of another.
-    await source?.refuseChange()
+    source?.refuseChange()
     const sha256 = hash.digest('hex')
     const key = source?.identity ?? sha256
-    return await LocalFile.open(
-      await cache.publishDecodedArchive(staging, NAME, { source: key, sha256 }),
-    )
+    return LocalFile.open(await cache.publishDecodedArchive(staging, NAME, { source: key, sha256 }))
   } finally {
     await staging.remove()
   }

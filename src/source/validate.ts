@@ -49,7 +49,7 @@ export async function validateImage(
       await validateBlob(findings, where, blob, { signal, onRead })
     }
   } finally {
-    await source.close()
+    source.close()
   }
   return findings.all
 }
