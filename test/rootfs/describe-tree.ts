@@ -66,7 +66,9 @@ export async function describeUnion(
     }
   }
   const described = new Map<ErofsNode, Row>()
-  for (const [, node] of paths) described.set(node, await describeNode(node, devices))
+  for (const [, node] of paths) {
+    if (!described.has(node)) described.set(node, await describeNode(node, devices))
+  }
   return toRows(paths, (node) => described.get(node)!)
 }
 
