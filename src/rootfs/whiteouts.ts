@@ -40,8 +40,7 @@ export function applyWhiteouts(entries: readonly TocEntry[], context: WhiteoutCo
   for (const entry of whiteouts) {
     if (entry.type === 'opaque') {
       if (walker.walk(entry.path, subject(layer, entry), isLinkGone)) {
-        const { directory } = walker
-        if (directory !== undefined) delete directory.children
+        walker.directory?.children?.clear()
       }
       continue
     }
