@@ -4,7 +4,7 @@
 // stands: whatever ends the overlay then ends them too, in the right order, and nothing is left to clean up.
 
 import { chmod, chown, mkdir, readFile, rmdir, stat, utimes } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import type { ErofsInode } from '../erofs/reader.js'
 import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
@@ -79,9 +79,9 @@ async function prepare(
   const { rootInode } = request
   try {
     await refuseSharedUpper(request, upper)
-    await mkdir(request.directory, { recursive: true, mode: 0o700 })
-    const isNew = (await mkdir(upper, { recursive: true, mode: 0o700 })) !== undefined
-    await mkdir(work, { recursive: true, mode: 0o700 })
+    await makeDirectories(request.directory)
+    const isNew = await makeDirectory(upper)
+    await makeDirectory(work)
     if (!isNew) return
     try {
       await chown(upper, rootInode.uid, rootInode.gid)
@@ -96,6 +96,28 @@ async function prepare(
     if (error instanceof OcimountError) throw error
     const isDenied = ['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '')
     throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, messageOf(error), error)
+  }
+}
+
+/** Not mkdir's own `recursive`, which never returns for a path such as /proc/none (Node.js 20). */
+async function makeDirectories(path: string): Promise<void> {
+  try {
+    await makeDirectory(path)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT' || dirname(path) === path) throw error
+    await makeDirectories(dirname(path))
+    await makeDirectory(path)
+  }
+}
+
+/** Tells whether it was missing. */
+async function makeDirectory(path: string): Promise<boolean> {
+  try {
+    await mkdir(path, { mode: 0o700 })
+    return true
+  } catch (error) {
+    if (systemErrorCode(error) === 'EEXIST') return false
+    throw error
   }
 }
 

@@ -1,0 +1,62 @@
+// Ordinary users mount through the setuid fusermount3. Root of the test runs each case as `nobody`, in a mount
+// namespace of its own where everybody may open /dev/fuse.
+
+import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { rootSkipReason, run, scratchDirectory, type Outcome } from '../helpers/with-mount.js'
+
+const skip =
+  rootSkipReason() || (existsSync('/usr/bin/fusermount3') ? false : 'fusermount3 is not installed')
+const NOBODY = 65_534
+const SERVER = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
+
+/** Runs a shell script as an ordinary user: $0 is a directory of theirs with `mnt` in it, $1 and $2 start a server. */
+async function runAs(t: Test, uid: number, script: string): Promise<Outcome> {
+  const path = scratchDirectory(t)
+  chmodSync(path, 0o755)
+  const home = join(path, 'home')
+  const mountpoint = join(home, 'mnt')
+  for (const directory of [home, mountpoint]) {
+    mkdirSync(directory)
+    chownSync(directory, uid, uid)
+  }
+  const setUp =
+    'mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; d=$0/home; script=$1; shift;' +
+    `exec env -i PATH="$PATH" OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
+  const outer = ['unshare', '-m', '--propagation', 'private', 'sh', '-ec', setUp]
+  return run([...outer, path, script, process.execPath, SERVER])
+}
+
+const START = '"$1" "$2" "$0/mnt" > "$0/said" 2>&1 & until [ -s "$0/said" ]; do sleep 0.05; done;'
+
+t.test('an ordinary user mounts and unmounts', { skip }, async (t) => {
+  const outcome = await runAs(
+    t,
+    NOBODY,
+    `${START} cat "$0/said" "$0/mnt/file"; echo; grep "$0/mnt" /proc/self/mountinfo | grep -o "fuse.ocimount.*" ; fusermount3 -u "$0/mnt"; wait; ls "$0/mnt"`,
+  )
+  t.match(outcome, { status: 0, stderr: '' })
+  t.match(
+    outcome.stdout,
+    /^ready\naaaaa\nfuse\.ocimount ocimount ro,user_id=65534,group_id=65534\n$/,
+  )
+})
+
+t.test('without an entry in /etc/passwd the reason is told', { skip }, async (t) => {
+  const { stdout } = await runAs(t, 54_321, `${START} wait; cat "$0/said"`)
+  t.match(stdout, /MOUNT_DENIED/)
+  t.match(stdout, /needs an entry for the user in \/etc\/passwd/)
+})
+
+t.test('an ordinary user cannot mount over what belongs to others', { skip }, async (t) => {
+  const { stdout } = await runAs(
+    t,
+    NOBODY,
+    '"$1" "$2" /usr 2>&1; "$1" "$2" /tmp 2>&1; "$1" "$2" "$0/mnt" state writable 2>&1',
+  )
+  t.match(stdout, /MOUNT_DENIED/)
+  t.match(stdout, /Cannot mount at \/usr: an ordinary user needs a directory of their own/)
+  t.match(stdout, /Cannot mount at \/tmp: an ordinary user needs a directory of their own/)
+  t.match(stdout, /Cannot make the mount writable: only root may stack an overlay/)
+})
