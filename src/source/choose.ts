@@ -146,7 +146,9 @@ async function chooseByPlatform(
     leaf.digest !== winner.leaf.digest &&
     textOf(leaf.platform) === textOf(winner.leaf.platform)
   if (others.some(isRival)) throw await ambiguous(documents, matches)
-  return { root: winner.root, descriptor: winner.leaf, isOnlyOne: false }
+  // What no platform was known of was not picked by it.
+  const isOnlyOne = winner.leaf.platform === undefined
+  return { root: winner.root, descriptor: winner.leaf, isOnlyOne }
 }
 
 interface Offer {

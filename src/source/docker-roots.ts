@@ -2,7 +2,7 @@
 // same images: index.json, which lacks an untagged image that was saved after a tagged one, and manifest.json.
 
 import { escapeText } from '../byte-string.js'
-import { OcimountError } from '../errors.js'
+import { OcimountError, isOcimountError } from '../errors.js'
 import type { DockerArchiveItem } from '../image/docker-archive.js'
 import { attempt } from './attempt.js'
 import type { Documents } from './documents.js'
@@ -43,15 +43,13 @@ export async function uniteRoots(
   numbering: 'entries' | 'items',
 ): Promise<Root[]> {
   const itemRoots = rootsOfItems(items)
-  const configs = await Promise.all(entries.map((root) => configsBelow(documents, root)))
+  const below = await Promise.all(entries.map((root) => configsBelow(documents, root)))
   const itemsOf = entries.map((): Root[] => [])
   const others: Root[] = []
   for (const itemRoot of itemRoots) {
     const config = await configOf(documents, itemRoot)
-    const index = config === undefined ? -1 : configs.findIndex((known) => known.has(config))
-    refuseDisagreement(documents, itemRoot, entries, (n) => {
-      return config !== undefined && configs[n]?.has(config) === true
-    })
+    const index = config === undefined ? -1 : below.findIndex(({ configs }) => configs.has(config))
+    refuseNamesakes(documents, { root: itemRoot, config }, entries, below)
     if (index === -1) others.push(itemRoot)
     else itemsOf[index]?.push(itemRoot)
   }
@@ -97,19 +95,27 @@ function unitedNames(entry: Root, items: readonly Root[]): readonly string[] {
   return names.length > 0 ? names : entry.names
 }
 
-/** One name must mean one image, whichever list a program reads (checklist D-021). */
-function refuseDisagreement(
+/**
+ * Refuses an item when the entries of its name all lead elsewhere: one name must mean one image, whichever list
+ * a program reads (checklist D-021).
+ */
+function refuseNamesakes(
   documents: Documents,
-  item: Root,
+  item: { readonly root: Root; readonly config: string | undefined },
   entries: readonly Root[],
-  leadsToItem: (index: number) => boolean,
+  below: readonly Below[],
 ): void {
-  for (const tag of item.names) {
+  for (const tag of item.root.names) {
     const form = normalForm(tag) ?? tag
-    const named = entries.flatMap((root, index) =>
-      root.names.some((name) => (normalForm(name) ?? name) === form) ? [index] : [],
+    const namesakes = below.filter((_, index) =>
+      entries[index]?.names.some((name) => (normalForm(name) ?? name) === form),
     )
-    if (named.length === 0 || named.some(leadsToItem)) continue
+    const { config } = item
+    if (namesakes.length === 0) continue
+    if (config !== undefined && namesakes.some(({ configs }) => configs.has(config))) continue
+    // A manifest that cannot be read is the better explanation.
+    const problem = namesakes.find((namesake) => namesake.problem !== undefined)?.problem
+    if (problem !== undefined) throw problem
     throw new OcimountError(
       'IMAGE_INVALID',
       `Cannot use ${escapeText(documents.tree.path)}: its index.json and manifest.json mean different images by ${escapeText(tag)}`,
@@ -118,16 +124,27 @@ function refuseDisagreement(
   }
 }
 
+interface Below {
+  readonly configs: ReadonlySet<string>
+  /** Why the first of the manifests that could not be read could not. */
+  readonly problem: OcimountError | undefined
+}
+
 /** Gives the digests of all configs that a root leads to, as far as their manifests are there (D-025). */
-async function configsBelow(documents: Documents, root: Root): Promise<ReadonlySet<string>> {
+async function configsBelow(documents: Documents, { descriptor }: Root): Promise<Below> {
   const configs = new Set<string>()
-  if (root.descriptor === undefined) return configs
-  const below = await attempt(findLeaves(documents, root.descriptor))
-  for (const leaf of below?.leaves ?? []) {
-    const document = await attempt(readManifest(documents, leaf))
+  let problem: OcimountError | undefined
+  const note = (error: unknown): undefined => {
+    if (!isOcimountError(error)) throw error
+    problem ??= error
+  }
+  if (descriptor === undefined) return { configs, problem }
+  const found = await findLeaves(documents, descriptor).catch(note)
+  for (const leaf of found?.leaves ?? []) {
+    const document = await readManifest(documents, leaf).catch(note)
     if (document !== undefined) configs.add(document.manifest.config.digest)
   }
-  return configs
+  return { configs, problem }
 }
 
 async function configOf(documents: Documents, { item }: Root): Promise<string | undefined> {

@@ -366,8 +366,33 @@ t.test('D-021 index.json and manifest.json that disagree on a tag are refused', 
     code: 'IMAGE_INVALID',
     message: /index\.json and manifest\.json mean different images by app:1/,
   })
+  const tool = buildImage({ layers: [A, B], tags: ['tool:1'] })
+  const [first, second] = itemsOf(docker25Members([one, tool]))
+  const swapped = json([
+    { ...first, RepoTags: ['tool:1'] },
+    { ...second, RepoTags: ['app:1'] },
+  ])
+  const crossed = replace(docker25Members([one, tool]), 'manifest.json', swapped)
+  for (const ref of ['app:1', 'tool:1', '@0', undefined]) {
+    await t.rejects(open(t, pack(t, crossed), { ref }), {
+      code: 'IMAGE_INVALID',
+      message: /mean different/,
+    })
+  }
   // Whoever names the transport does not get around it.
   await t.rejects(open(t, `oci-archive:${pack(t, list)}`), { code: 'IMAGE_INVALID' })
+})
+
+t.test('D-021 a manifest that cannot be read is named, not taken for a disagreement', async (t) => {
+  const built = buildImage({ layers: [A], tags: ['app:1'] })
+  const path = blobPath(built.manifestDigest)
+  const flipped = Buffer.alloc(built.manifest.length, ' ')
+  await t.rejects(open(t, pack(t, replace(docker25Members([built]), path, flipped))), {
+    code: 'DIGEST_MISMATCH',
+  })
+  await t.rejects(open(t, pack(t, without(docker25Members([built]), path))), {
+    code: 'BLOB_MISSING',
+  })
 })
 
 t.test('D-024 an untagged image that index.json lacks is found in manifest.json', async (t) => {

@@ -402,6 +402,19 @@ t.test('A-096 an entry without a platform is judged by its config', async (t) =>
   t.equal(await idOf(t, ociMembers([index]), { platform: OTHER }), there!.configDigest)
 })
 
+t.test(
+  'A-096 the only entry of an index, without a platform, may be for another machine',
+  async (t) => {
+    const bare = { platform: undefined }
+    const index = buildIndex({ index: [{ layers: [A], platform: OTHER, descriptor: bare }] })
+    for (const path of both(t, ociMembers([index]))) {
+      const { warnings } = await open(t, path)
+      t.strictSame(warnings, [`the image is for linux/${FOREIGN}, this machine is linux/${NATIVE}`])
+      await t.rejects(open(t, path, { platform: HOST }), { code: 'PLATFORM_NOT_FOUND' })
+    }
+  },
+)
+
 t.test('A-098 an index that lies about the platform is reported', async (t) => {
   const index = buildIndex({
     index: [
