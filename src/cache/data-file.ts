@@ -10,7 +10,6 @@ import { createHash } from 'node:crypto'
 import { constants, fstatSync, type BigIntStats } from 'node:fs'
 import { open, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
-import { escapeText } from '../byte-string.js'
 import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import {
@@ -27,7 +26,7 @@ import {
   type PieceMap,
 } from './piece-map.js'
 import { lstatIfPresent, readSealedFile } from './sealed-file.js'
-import { isMissing, storageError } from './storage-error.js'
+import { corruptError, isMissing, storageError } from './storage-error.js'
 
 export { DataFileWriter } from './data-file-writer.js'
 
@@ -89,7 +88,7 @@ export class DataFile {
       readSealedFile(digestsPath),
     ])
     if (mapBytes === undefined) return undefined
-    if (digestBytes === undefined) throw corrupt(digestsPath, 'it is missing')
+    if (digestBytes === undefined) throw corruptError(digestsPath, 'it is missing')
     const map = decodeMap(mapBytes, mapPath)
     const digests = decodeDigests(digestBytes, map.deviceSize, digestsPath)
     const handle = await openData(path)
@@ -97,8 +96,9 @@ export class DataFile {
     try {
       file = new DataFile(directory, handle, map, digests)
       file.#isDropping = isDropping
-      if (!file.#seen.isFile()) throw corrupt(path, 'it is not a regular file')
-      if (file.#seen.size !== BigInt(map.deviceSize)) throw corrupt(path, 'its length is wrong')
+      if (!file.#seen.isFile()) throw corruptError(path, 'it is not a regular file')
+      if (file.#seen.size !== BigInt(map.deviceSize))
+        throw corruptError(path, 'its length is wrong')
     } catch (error) {
       await handle.close()
       throw error
@@ -153,7 +153,8 @@ export class DataFile {
    * @throws OcimountError as {@link DataFile.read}; the entry is dropped when the digest is wrong.
    */
   async readPiece(piece: number, buffer: Buffer): Promise<Buffer> {
-    if (!hasPiece(this.#map.present, piece)) throw corrupt(this.#path, `piece ${piece} is absent`)
+    if (!hasPiece(this.#map.present, piece))
+      throw corruptError(this.#path, `piece ${piece} is absent`)
     const start = piece * PIECE_SIZE
     const bytes = buffer.subarray(0, Math.min(PIECE_SIZE, this.size - start))
     const seen = this.#seen
@@ -222,7 +223,7 @@ export class DataFile {
 
   /** Makes the next open find nothing and gives the error for this read. */
   async #drop(why: string): Promise<OcimountError> {
-    const error = corrupt(this.#path, why)
+    const error = corruptError(this.#path, why)
     if (this.#isDropping) {
       // Once is enough: what is there after that was made by somebody else.
       this.#isDropping = false
@@ -252,20 +253,14 @@ async function openData(path: string): Promise<FileHandle> {
   try {
     return await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
   } catch (error) {
-    if (isMissing(error)) throw corrupt(path, 'it is missing')
-    if (systemErrorCode(error) === 'ELOOP') throw corrupt(path, 'it is a symbolic link')
+    if (isMissing(error)) throw corruptError(path, 'it is missing')
+    if (systemErrorCode(error) === 'ELOOP') throw corruptError(path, 'it is a symbolic link')
     throw storageError(error, 'open', path)
   }
 }
 
 function isSameState(a: BigIntStats, b: BigIntStats): boolean {
   return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs
-}
-
-function corrupt(path: string, why: string): OcimountError {
-  return new OcimountError('CACHE_CORRUPT', `Cannot use ${escapeText(path)}: ${why}`, {
-    details: { path },
-  })
 }
 
 function closedError(): OcimountError {

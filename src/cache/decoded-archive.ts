@@ -5,11 +5,11 @@
 import { lstat, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { log } from '../logger.js'
-import { isOcimountError, OcimountError } from '../errors.js'
+import { isOcimountError } from '../errors.js'
 import { syncDirectory, syncTree, withParent, writeNewFile, placeNewFile } from './durable.js'
 import { lstatIfPresent, readSealedFile, seal } from './sealed-file.js'
 import type { Staging } from './staging.js'
-import { storageError } from './storage-error.js'
+import { corruptError, storageError } from './storage-error.js'
 
 export interface DecodedSum {
   readonly size: number
@@ -73,7 +73,7 @@ export async function readSum(path: string): Promise<DecodedSum | undefined> {
   const sum = decodeSum(payload)
   const stats = await lstatIfPresent(path)
   if (sum === undefined || stats?.isFile() !== true || stats.size !== BigInt(sum.size)) {
-    throw new OcimountError('CACHE_CORRUPT', `Cannot use ${path}: it is not as long as it was`)
+    throw corruptError(path, 'it is not as long as it was')
   }
   return sum
 }

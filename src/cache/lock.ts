@@ -15,39 +15,16 @@
 
 import { createHash, randomBytes } from 'node:crypto'
 import { unlinkSync } from 'node:fs'
-import { link, readFile, stat, unlink, utimes, writeFile } from 'node:fs/promises'
+import { link, readFile, unlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { escapeText } from '../byte-string.js'
-import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
+import { isOcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import { FILE_MODE, withParent } from './durable.js'
 import { atExit } from './exit-cleanup.js'
-import { currentOwnerTag, judgeOwner, parseOwnerTag } from './process-owner.js'
+import { LockWait, SIGN_OF_LIFE_MS, type LockOptions, type LockState } from './lock-wait.js'
+import { currentOwnerTag } from './process-owner.js'
 import { temporaryPath } from './staging.js'
-import { interruptedError, isExisting, isMissing, storageError } from './storage-error.js'
-
-export interface LockOptions {
-  /** Stops waiting; the promise rejects with `INTERRUPTED`. */
-  readonly signal?: AbortSignal | undefined
-  /** How long a living owner is waited for. */
-  readonly timeoutMs?: number | undefined
-}
-
-// Long enough for the largest layer to be indexed by the other process.
-const DEFAULT_TIMEOUT_MS = 15 * 60 * 1000
-const FIRST_WAIT_MS = 2
-const LONGEST_WAIT_MS = 100
-const SIGN_OF_LIFE_MS = 15_000
-const FOREIGN_PATIENCE_MS = 4 * SIGN_OF_LIFE_MS
-
-interface LockState {
-  readonly token: string
-  /** Number of claims, and so of the highest. */
-  readonly claims: number
-  readonly owner: string
-  readonly ownerPath: string
-}
+import { isExisting, isMissing, storageError } from './storage-error.js'
 
 /**
  * Runs `work` while no other process, and nothing else in this one, holds the lock of that name.
@@ -104,7 +81,7 @@ async function acquire(
   const content = `${token}\n${currentOwnerTag()}\n`
   await withParent(own, () => writeFile(own, content, { flag: 'wx', mode: FILE_MODE }))
   try {
-    const wait = new Wait(name, options)
+    const wait = new LockWait(name, options)
     for (;;) {
       if (await tryLink(own, path)) return new HeldLock(path, token, 0)
       const state = await readLock(path)
@@ -124,55 +101,6 @@ async function acquire(
     }
   } finally {
     await unlinkIfPresent(own)
-  }
-}
-
-/** Counts time and judges owners for one attempt to take a lock. */
-class Wait {
-  readonly #name: string
-  readonly #options: LockOptions
-  readonly #start = performance.now()
-  #pauseMs = FIRST_WAIT_MS
-  #foreign: { path: string; mtimeMs: number; since: number } | undefined
-
-  constructor(name: string, options: LockOptions) {
-    this.#name = name
-    this.#options = options
-  }
-
-  async isDead(state: LockState): Promise<boolean> {
-    // A torn file is what a power cut leaves: its owner cannot run any more.
-    if (parseOwnerTag(state.owner) === undefined) return true
-    const judgement = judgeOwner(state.owner)
-    if (judgement !== 'unknown') return judgement === 'dead'
-    const mtimeMs = await mtimeOf(state.ownerPath)
-    const known = this.#foreign
-    if (known?.path !== state.ownerPath || known.mtimeMs !== mtimeMs) {
-      // Measured on our own clock from when we saw it, so that nobody's wall clock matters.
-      this.#foreign = { path: state.ownerPath, mtimeMs, since: performance.now() }
-      return false
-    }
-    return performance.now() - known.since > FOREIGN_PATIENCE_MS
-  }
-
-  async pause(state: LockState): Promise<void> {
-    const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = this.#options
-    if (performance.now() - this.#start >= timeoutMs) {
-      const pid = parseOwnerTag(state.owner)?.pid ?? 0
-      throw new OcimountError(
-        'CACHE_LOCKED',
-        `Cannot lock ${escapeText(this.#name)}: process ${pid} has held it for ${Math.round(timeoutMs / 1000)} s`,
-        { details: { lock: this.#name, pid, owner: state.owner } },
-      )
-    }
-    // Not in step with the others that wait.
-    const pauseMs = this.#pauseMs * (0.5 + Math.random())
-    this.#pauseMs = Math.min(LONGEST_WAIT_MS, this.#pauseMs * 1.5)
-    try {
-      await sleep(pauseMs, undefined, signal === undefined ? {} : { signal })
-    } catch (error) {
-      throw interruptedError('lock', this.#name, error)
-    }
   }
 }
 
@@ -260,15 +188,6 @@ async function tryLink(from: string, to: string): Promise<boolean> {
     return true
   } catch (error) {
     if (isExisting(error)) return false
-    throw error
-  }
-}
-
-async function mtimeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).mtimeMs
-  } catch (error) {
-    if (isMissing(error)) return 0
     throw error
   }
 }

@@ -9,8 +9,7 @@
 //
 // The last piece is as short as the device makes it. The digest of a piece that is not there is 32 zeros.
 
-import { escapeText } from '../byte-string.js'
-import { OcimountError } from '../errors.js'
+import { corruptError } from './storage-error.js'
 
 /** Bytes that are checked together. */
 export const PIECE_SIZE = 1024 * 1024
@@ -57,9 +56,9 @@ export function decodeMap(payload: Buffer, what: string): PieceMap {
   const deviceSize = decodeHeader(payload, MAP_MAGIC, what)
   const count = pieceCount(deviceSize)
   const present = payload.subarray(HEADER_SIZE)
-  if (present.length !== Math.ceil(count / 8)) throw corrupt(what, 'its length is wrong')
+  if (present.length !== Math.ceil(count / 8)) throw corruptError(what, 'its length is wrong')
   if (count % 8 !== 0 && (present.at(-1) ?? 0) >> (count % 8) !== 0) {
-    throw corrupt(what, 'it names pieces beyond the end')
+    throw corruptError(what, 'it names pieces beyond the end')
   }
   return { deviceSize, present }
 }
@@ -71,11 +70,11 @@ export function decodeMap(payload: Buffer, what: string): PieceMap {
  */
 export function decodeDigests(payload: Buffer, deviceSize: number, what: string): Buffer {
   if (decodeHeader(payload, DIGESTS_MAGIC, what) !== deviceSize) {
-    throw corrupt(what, 'it is for a device of another size')
+    throw corruptError(what, 'it is for a device of another size')
   }
   const digests = payload.subarray(HEADER_SIZE)
   if (digests.length !== pieceCount(deviceSize) * PIECE_DIGEST_SIZE) {
-    throw corrupt(what, 'its length is wrong')
+    throw corruptError(what, 'its length is wrong')
   }
   return digests
 }
@@ -100,17 +99,12 @@ function encodeHeader(magic: string, deviceSize: number): Buffer {
 }
 
 function decodeHeader(payload: Buffer, magic: string, what: string): number {
-  if (payload.length < HEADER_SIZE) throw corrupt(what, 'it is too short')
-  if (payload.toString('latin1', 0, 8) !== magic) throw corrupt(what, 'it is another kind of file')
-  if (payload.readUInt32LE(8) !== VERSION) throw corrupt(what, 'its version is unknown')
-  if (payload.readUInt32LE(12) !== PIECE_SIZE) throw corrupt(what, 'its piece size is unknown')
+  if (payload.length < HEADER_SIZE) throw corruptError(what, 'it is too short')
+  if (payload.toString('latin1', 0, 8) !== magic)
+    throw corruptError(what, 'it is another kind of file')
+  if (payload.readUInt32LE(8) !== VERSION) throw corruptError(what, 'its version is unknown')
+  if (payload.readUInt32LE(12) !== PIECE_SIZE) throw corruptError(what, 'its piece size is unknown')
   const deviceSize = Number(payload.readBigUInt64LE(16))
-  if (!Number.isSafeInteger(deviceSize)) throw corrupt(what, 'its device is too large')
+  if (!Number.isSafeInteger(deviceSize)) throw corruptError(what, 'its device is too large')
   return deviceSize
-}
-
-function corrupt(what: string, why: string): OcimountError {
-  return new OcimountError('CACHE_CORRUPT', `Cannot use ${escapeText(what)}: ${why}`, {
-    details: { path: what },
-  })
 }

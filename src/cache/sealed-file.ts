@@ -9,10 +9,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { constants, type BigIntStats } from 'node:fs'
 import { lstat, open, unlink } from 'node:fs/promises'
-import { escapeText } from '../byte-string.js'
-import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
+import { isOcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
-import { isMissing, storageError } from './storage-error.js'
+import { corruptError, isMissing, storageError } from './storage-error.js'
 
 export const SEAL_SIZE = 48
 const MAGIC = Buffer.from('OCIMSEAL', 'latin1')
@@ -42,17 +41,17 @@ export function seal(parts: readonly Uint8Array[]): Buffer {
  */
 export function unseal(bytes: Buffer, what: string): Buffer {
   const length = bytes.length - SEAL_SIZE
-  if (length < 0) throw corrupt(what, 'it is too short to be sealed')
+  if (length < 0) throw corruptError(what, 'it is too short to be sealed')
   const trailer = bytes.subarray(length)
   if (!trailer.subarray(8, HASHED_TRAILER_SIZE).equals(MAGIC)) {
-    throw corrupt(what, 'its seal is missing')
+    throw corruptError(what, 'its seal is missing')
   }
-  if (trailer.readBigUInt64LE(0) !== BigInt(length)) throw corrupt(what, 'its length is wrong')
+  if (trailer.readBigUInt64LE(0) !== BigInt(length)) throw corruptError(what, 'its length is wrong')
   const hash = createHash('sha256')
     .update(bytes.subarray(0, length + HASHED_TRAILER_SIZE))
     .digest()
   if (!timingSafeEqual(hash, trailer.subarray(HASHED_TRAILER_SIZE))) {
-    throw corrupt(what, 'its SHA-256 does not match')
+    throw corruptError(what, 'its SHA-256 does not match')
   }
   return bytes.subarray(0, length)
 }
@@ -70,13 +69,13 @@ export async function readSealedFile(path: string): Promise<Buffer | undefined> 
     const handle = await open(path, flags)
     try {
       const stats = await handle.stat()
-      if (!stats.isFile()) throw corrupt(path, 'it is not a regular file')
-      if (stats.size > MAX_SEALED_SIZE) throw corrupt(path, 'it is too large')
+      if (!stats.isFile()) throw corruptError(path, 'it is not a regular file')
+      if (stats.size > MAX_SEALED_SIZE) throw corruptError(path, 'it is too large')
       bytes = Buffer.allocUnsafeSlow(stats.size)
       let done = 0
       while (done < bytes.length) {
         const { bytesRead } = await handle.read(bytes, done, bytes.length - done, done)
-        if (bytesRead === 0) throw corrupt(path, 'it was cut while it was read')
+        if (bytesRead === 0) throw corruptError(path, 'it was cut while it was read')
         done += bytesRead
       }
     } finally {
@@ -84,7 +83,7 @@ export async function readSealedFile(path: string): Promise<Buffer | undefined> 
     }
   } catch (error) {
     if (isMissing(error)) return undefined
-    if (systemErrorCode(error) === 'ELOOP') throw corrupt(path, 'it is a symbolic link')
+    if (systemErrorCode(error) === 'ELOOP') throw corruptError(path, 'it is a symbolic link')
     throw storageError(error, 'read', path)
   }
   return unseal(bytes, path)
@@ -126,10 +125,4 @@ export async function lstatIfPresent(path: string): Promise<BigIntStats | undefi
     if (isMissing(error)) return undefined
     throw storageError(error, 'look at', path)
   }
-}
-
-function corrupt(path: string, why: string): OcimountError {
-  return new OcimountError('CACHE_CORRUPT', `Cannot use ${escapeText(path)}: ${why}`, {
-    details: { path },
-  })
 }

@@ -30,6 +30,13 @@ export function interruptedError(action: string, path: string, cause: unknown): 
   )
 }
 
+/** Makes the error for a file of the cache that is not what was written; `Cannot use <path>: <why>`. */
+export function corruptError(path: string, why: string): OcimountError {
+  return new OcimountError('CACHE_CORRUPT', `Cannot use ${escapeText(path)}: ${why}`, {
+    details: { path, why },
+  })
+}
+
 /** Tells whether a file operation failed because the file, or a directory on the way to it, is not there. */
 export function isMissing(error: unknown): boolean {
   const code = systemErrorCode(error)

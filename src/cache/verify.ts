@@ -22,7 +22,7 @@ import { listKeys, namesOf } from './entries.js'
 import { identityKey } from './file-identity.js'
 import { DATA_MAP_NAME, DATA_NAME, DIGESTS_NAME, PIECE_SIZE } from './piece-map.js'
 import { lstatIfPresent, readSealedFile } from './sealed-file.js'
-import { interruptedError, storageError } from './storage-error.js'
+import { corruptError, interruptedError, storageError } from './storage-error.js'
 
 export interface VerifyOptions {
   /** Reports bad entries and leaves them. */
@@ -117,7 +117,7 @@ class Check {
           throw storageError(cause, 'remove', join(this.#paths.root, name))
         }
       }
-      const why = error.message.slice(error.message.lastIndexOf(': ') + 2)
+      const why = String(error.details['why'] ?? error.message)
       this.bad.push({ path: name, why, isRemoved })
     }
   }
@@ -139,7 +139,7 @@ class Check {
       if (name === TOC_NAME || DATA_NAMES.includes(name)) continue
       const file = join(path, name)
       await this.#part(`${key}/${name}`, removal(file), () =>
-        Promise.reject(corrupt(file, 'it does not belong there')),
+        Promise.reject(corruptError(file, 'it does not belong there')),
       )
     }
   }
@@ -176,7 +176,8 @@ class Check {
     if (payload === undefined) return
     this.bytes += payload.length
     const { identity } = decodeArchiveRecord(payload)
-    if (identityKey(identity) !== basename(path)) throw corrupt(path, 'it is about another file')
+    if (identityKey(identity) !== basename(path))
+      throw corruptError(path, 'it is about another file')
   }
 
   async #decoded(path: string): Promise<void> {
@@ -185,7 +186,7 @@ class Check {
     if (sum === undefined) return
     const hash = createHash('sha256')
     await this.#hashFile(path, hash)
-    if (hash.digest('hex') !== sum.sha256) throw corrupt(path, 'its SHA-256 does not match')
+    if (hash.digest('hex') !== sum.sha256) throw corruptError(path, 'its SHA-256 does not match')
   }
 
   async #blob(key: string, path: string): Promise<void> {
@@ -204,7 +205,7 @@ class Check {
         constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
       )
       try {
-        if (!(await handle.stat()).isFile()) throw corrupt(path, 'it is not a regular file')
+        if (!(await handle.stat()).isFile()) throw corruptError(path, 'it is not a regular file')
         for (let offset = 0; ;) {
           this.#stopIfAborted()
           const { bytesRead } = await handle.read(this.#buffer, 0, this.#buffer.length, offset)
@@ -248,15 +249,11 @@ function blobDigest(text: string, path: string): Digest {
   } catch (error) {
     if (!isOcimountError(error)) throw error
   }
-  throw corrupt(path, 'its name is no digest that can be checked')
+  throw corruptError(path, 'its name is no digest that can be checked')
 }
 
 function checkDigest(hash: Hash, expected: Digest, path: string): void {
   if (finishDigest(hash, digestAlgorithm(expected)) !== expected) {
-    throw corrupt(path, 'it does not hash to its name')
+    throw corruptError(path, 'it does not hash to its name')
   }
-}
-
-function corrupt(path: string, why: string): OcimountError {
-  return new OcimountError('CACHE_CORRUPT', `Cannot use ${path}: ${why}`, { details: { path } })
 }
