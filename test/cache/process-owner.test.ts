@@ -53,17 +53,21 @@ t.test('judgeOwner() knows the living from the dead', async (t) => {
 
 t.test('judgeOwner() takes a zombie for dead', async (t) => {
   // A shell that starts a child, says its pid and becomes a program that never collects it.
-  const shell = spawn('sh', ['-c', 'true & echo $!; exec sleep 1000'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const script = 'cat <&3 >&2 & echo $!; exec sleep 1000'
+  const shell = spawn('sh', ['-c', script], { stdio: ['ignore', 'pipe', 'inherit', 'pipe'] })
   t.teardown(() => shell.kill('SIGKILL'))
-  const [output] = (await once(shell.stdout, 'data')) as [Buffer]
+  const [output] = (await once(shell.stdout!, 'data')) as [Buffer]
   const child = output.toString().trim()
-  let stat = ''
-  while (!stat.includes(') Z ')) {
-    stat = readFileSync(`/proc/${child}/stat`, 'latin1')
-    await new Promise(setImmediate)
-  }
-  const started = stat.slice(stat.lastIndexOf(') ') + 2).split(' ')[19]
-  t.equal(judgeOwner([child, started, bootId, pidNamespace, timeNamespace].join('-')), 'dead')
+  while (readFileSync(`/proc/${shell.pid}/comm`, 'latin1') !== 'sleep\n') await nextTurn()
+  const living = readFileSync(`/proc/${child}/stat`, 'latin1')
+  const started = living.slice(living.lastIndexOf(') ') + 2).split(' ')[19]
+  const tag = [child, started, bootId, pidNamespace, timeNamespace].join('-')
+  t.equal(judgeOwner(tag), 'alive')
+  shell.stdio[3]?.destroy()
+  while (!readFileSync(`/proc/${child}/stat`, 'latin1').includes(') Z ')) await nextTurn()
+  t.equal(judgeOwner(tag), 'dead')
 })
+
+function nextTurn(): Promise<void> {
+  return new Promise(setImmediate)
+}
