@@ -15,9 +15,9 @@ import type { FuseBase, FuseClass } from './fuse-native-types.js'
 import { createServer } from './fuse-native-server.js'
 import { listLimits } from './fuse-native-limits.js'
 import { FUSE_TYPE, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
-import { checkFuseAccess } from './mountpoint.js'
+import { checkFuseAccess } from './fuse-access.js'
 import { RootfsOperations } from './operations.js'
-import { watchSession } from './session.js'
+import { watchSession, type Session } from './session.js'
 import { detach } from './unmount.js'
 
 // libfuse computes with doubles and the kernel with jiffies; some thirty years fit both.
@@ -33,7 +33,7 @@ export const fuseNativeDriver: MountDriver = {
   async isAvailable() {
     try {
       loadFuse()
-      await checkFuseAccess(false)
+      await checkFuseAccess({})
       return undefined
     } catch (error) {
       return messageOf(error)
@@ -42,8 +42,8 @@ export const fuseNativeDriver: MountDriver = {
 
   async mount(target, mountpoint, flags) {
     const Fuse = loadFuse()
+    await checkFuseAccess(flags)
     const allowOther = flags.allowOther ?? process.geteuid?.() === 0
-    await checkFuseAccess(allowOther)
     return await start(Fuse, target, { mountpoint, flags: { ...flags, allowOther } })
   },
 }
@@ -59,24 +59,24 @@ async function start(
     { operations: new RootfsOperations(target), faults: new FaultLog() },
   )
   let entry: MountEntry
-  let ended: Promise<void> | undefined
+  let session: Session
   try {
     await open(server)
     entry = await findOwnMount(mountpoint)
     await widenReadAhead(entry.device)
-    ;[ended] = await watchSession(mountpoint, entry.device)
+    session = await watchSession(mountpoint, entry.device)
   } catch (error) {
     await detachFailed(mountpoint)
     throw new OcimountError(
       'MOUNT_FAILED',
-      `Cannot mount at ${escapeText(mountpoint)}: libfuse says: ${messageOf(error)}`,
+      `Cannot mount at ${escapeText(mountpoint)}: libfuse could not (${escapeText(messageOf(error))}); what it wrote to standard error or the kernel's log says more, and a container may forbid it (AppArmor, seccomp)`,
       { cause: error },
     )
   }
   return {
     mountpoint,
     device: entry.device,
-    finished: (ended ?? Promise.resolve()).then(() => {
+    finished: session.ended.then(() => {
       release(Fuse, server)
     }),
     unmount: async (options = {}) => detach(mountpoint, options.lazy ?? false),

@@ -2,17 +2,14 @@
 // point is `fuse failed`.
 
 import { constants, type Stats } from 'node:fs'
-import { access, readFile, realpath, stat } from 'node:fs/promises'
-import { userInfo } from 'node:os'
+import { access, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
+import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 
 /** fuse-native keeps the path in an array of 1024 bytes. */
 const MAX_PATH_BYTES = 1023
-const DEVICE = '/dev/fuse'
-const FUSE_CONF = '/etc/fuse.conf'
 
 /**
  * Checks that something can be mounted at a path and gives the canonical one, symbolic links resolved. The directory
@@ -40,43 +37,6 @@ export async function checkMountpoint(mountpoint: string): Promise<string> {
   }
   if (process.geteuid?.() !== 0) await checkUserMayMount(mountpoint, path, stats)
   return path
-}
-
-/**
- * Checks that this user may use FUSE.
- *
- * @throws OcimountError `DRIVER_UNAVAILABLE`, `MOUNT_DENIED`
- */
-export async function checkFuseAccess(allowOther: boolean): Promise<void> {
-  try {
-    await access(DEVICE, constants.R_OK | constants.W_OK)
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') {
-      throw new OcimountError(
-        'DRIVER_UNAVAILABLE',
-        `Cannot use FUSE: ${DEVICE} does not exist; load the module (modprobe fuse), or start the container with --device ${DEVICE} --cap-add SYS_ADMIN`,
-        { cause: error },
-      )
-    }
-    throw denied(
-      `Cannot use FUSE: this user may not open ${DEVICE}; root can allow it with chmod 666 ${DEVICE}`,
-    )
-  }
-  if (process.geteuid?.() === 0) return
-  try {
-    userInfo()
-  } catch (error) {
-    // fusermount3 says `could not determine username`, and libfuse nothing.
-    throw denied(
-      `Cannot mount as user ${process.geteuid?.() ?? 0}: fusermount3 needs an entry for the user in /etc/passwd`,
-      error,
-    )
-  }
-  if (allowOther && !(await isAllowOtherPermitted())) {
-    throw denied(
-      `Cannot mount with --allow-other: root must add the line user_allow_other to ${FUSE_CONF} first`,
-    )
-  }
 }
 
 /**
@@ -128,19 +88,10 @@ async function checkUserMayMount(mountpoint: string, path: string, stats: Stats)
     () => false,
   )
   if (isWritable && !(isForeign && (stats.mode & 0o1000) !== 0)) return
-  throw denied(
+  throw new OcimountError(
+    'MOUNT_DENIED',
     `Cannot mount at ${escapeText(mountpoint)}: an ordinary user needs a directory of their own that they may write to`,
   )
-}
-
-async function isAllowOtherPermitted(): Promise<boolean> {
-  try {
-    const text = await readFile(FUSE_CONF, 'utf8')
-    return text.split('\n').some((line) => line.trim() === 'user_allow_other')
-  } catch (error) {
-    if (systemErrorCode(error) === 'ENOENT') return false
-    throw denied(`Cannot mount with --allow-other: ${messageOf(error)}`, error)
-  }
 }
 
 function busy(mountpoint: string, entry: MountEntry): OcimountError {
@@ -155,10 +106,5 @@ function busy(mountpoint: string, entry: MountEntry): OcimountError {
 
 function invalid(mountpoint: string, why: string, cause?: unknown): OcimountError {
   const message = `Cannot mount at ${escapeText(mountpoint)}: ${escapeText(why)}`
-  const code: ErrorCode = 'MOUNTPOINT_INVALID'
-  return new OcimountError(code, message, cause === undefined ? {} : { cause })
-}
-
-function denied(message: string, cause?: unknown): OcimountError {
-  return new OcimountError('MOUNT_DENIED', message, cause === undefined ? {} : { cause })
+  return new OcimountError('MOUNTPOINT_INVALID', message, cause === undefined ? {} : { cause })
 }

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import type { ErofsInode } from '../erofs/reader.js'
 import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
+import { log } from '../logger.js'
 import { mountAt, OVERLAY_SOURCE, readMountinfo, type MountEntry } from './mountinfo.js'
 import { runTool } from './run-tool.js'
 
@@ -84,7 +85,7 @@ async function prepare(
     await makeDirectory(work)
     if (!isNew) return
     try {
-      await chown(upper, rootInode.uid, rootInode.gid)
+      await chownIfMapped(upper, rootInode)
       await chmod(upper, rootInode.mode & 0o7777)
       await utimes(upper, rootInode.mtimeSeconds, rootInode.mtimeSeconds)
     } catch (error) {
@@ -96,6 +97,16 @@ async function prepare(
     if (error instanceof OcimountError) throw error
     const isDenied = ['EACCES', 'EPERM'].includes(systemErrorCode(error) ?? '')
     throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, messageOf(error), error)
+  }
+}
+
+/** A user namespace need not know the owner; the root directory then stays that of the namespace's root. */
+async function chownIfMapped(upper: string, { uid, gid }: ErofsInode): Promise<void> {
+  try {
+    await chown(upper, uid, gid)
+  } catch (error) {
+    if (systemErrorCode(error) !== 'EINVAL') throw error
+    log.warn({ uid, gid }, 'The owner of the root directory has no id in this user namespace')
   }
 }
 
@@ -128,7 +139,8 @@ async function refuseSharedUpper(request: OverlayRequest, upper: string): Promis
   for (const { fsType, superOptions, mountpoint } of await readMountinfo()) {
     if (fsType !== 'overlay') continue
     const other = /(?:^|,)upperdir=((?:[^,\\]|\\.)*)/.exec(superOptions)?.[1]
-    if (other === undefined) continue
+    // Somebody's relative path says nothing without their working directory.
+    if (!other?.startsWith('/')) continue
     if ((await identity(other.replace(/\\(.)/g, '$1'))) !== wanted) continue
     throw failed('MOUNT_BUSY', request, `the overlay at ${mountpoint} writes to the same directory`)
   }

@@ -20,11 +20,16 @@ import { messageOf, systemErrorCode } from '../errors.js'
 const FUSE_DEVICE = '/dev/fuse'
 const POLL_MS = 1000
 
-/** Gives a promise that resolves when the session behind a fresh mount of this process has ended. */
-export async function watchSession(mountpoint: string, device: string): Promise<Promise<void>[]> {
+/** The session behind a mount; `ended` never rejects. */
+export interface Session {
+  readonly ended: Promise<void>
+}
+
+/** Watches the session behind a fresh mount of this process, whose filesystem is `device`. */
+export async function watchSession(mountpoint: string, device: string): Promise<Session> {
   const descriptor = await findDescriptor(device)
   const watcher = await watchRoot(mountpoint)
-  const finished = new Promise<void>((resolve) => {
+  const ended = new Promise<void>((resolve) => {
     // Neither keeps the process alive; the handles of fuse-native do.
     const timer = setInterval(() => {
       void isOpen(descriptor).then((open) => {
@@ -40,8 +45,7 @@ export async function watchSession(mountpoint: string, device: string): Promise<
       resolve()
     }
   })
-  // In an array: an async function that returned the promise itself would wait for it.
-  return [finished]
+  return { ended }
 }
 
 /** Finds the descriptor whose FUSE connection is that of the filesystem; their number is the minor device number. */

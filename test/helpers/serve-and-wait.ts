@@ -1,5 +1,5 @@
 // Serves a small tree at argv[2] until it is unmounted. Prints `ready`, then the id of the state it keeps if argv[3]
-// says `state`; argv[4] may say `writable`.
+// says `state`; argv[4] may be `writable` or a flag such as `suid`.
 
 import { mountRootfs } from '../../src/mount/mount.js'
 import { serveControl } from '../../src/mount/control.js'
@@ -7,9 +7,9 @@ import { MountState } from '../../src/mount/state.js'
 import { contiguous, directory } from './erofs-tree.js'
 import { targetOf } from './with-mount.js'
 
-const [, , mountpoint = '', keepState, writable] = process.argv
+const [, , mountpoint = '', keepState, flag] = process.argv
 const target = targetOf(directory({ file: contiguous(0, 5) }), [Buffer.alloc(512, 'a')])
-const isWritable = writable === 'writable'
+const isWritable = flag === 'writable'
 
 if (keepState === 'state') {
   const image = { reference: 'test.tar', name: 'test:latest' }
@@ -28,7 +28,7 @@ if (keepState === 'state') {
   await control.close()
   await state.remove()
 } else {
-  const mount = await mountRootfs(target, mountpoint)
+  const mount = await mountRootfs(target, mountpoint, flag === undefined ? {} : { [flag]: true })
   process.stdout.write('ready\n')
   await mount.finished
 }

@@ -1,7 +1,7 @@
 // Ordinary users mount through the setuid fusermount3. Root of the test runs each case as `nobody`, in a mount
 // namespace of its own where everybody may open /dev/fuse.
 
-import { chmodSync, chownSync, existsSync, mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { rootSkipReason, run, scratchDirectory, type Outcome } from '../helpers/with-mount.js'
@@ -12,17 +12,18 @@ const NOBODY = 65_534
 const SERVER = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
 
 /** Runs a shell script as an ordinary user: $0 is a directory of theirs with `mnt` in it, $1 and $2 start a server. */
-async function runAs(t: Test, uid: number, script: string): Promise<Outcome> {
+async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promise<Outcome> {
   const path = scratchDirectory(t)
   chmodSync(path, 0o755)
   const home = join(path, 'home')
   const mountpoint = join(home, 'mnt')
+  writeFileSync(join(path, 'fuse.conf'), fuseConf)
   for (const directory of [home, mountpoint]) {
     mkdirSync(directory)
     chownSync(directory, uid, uid)
   }
   const setUp =
-    'mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; d=$0/home; script=$1; shift;' +
+    'mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; touch /etc/fuse.conf; mount --bind "$0/fuse.conf" /etc/fuse.conf; d=$0/home; script=$1; shift;' +
     `exec env -i PATH="$PATH" OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
   const outer = ['unshare', '-m', '--propagation', 'private', 'sh', '-ec', setUp]
   return run([...outer, path, script, process.execPath, SERVER])
@@ -59,4 +60,31 @@ t.test('an ordinary user cannot mount over what belongs to others', { skip }, as
   t.match(stdout, /Cannot mount at \/usr: an ordinary user needs a directory of their own/)
   t.match(stdout, /Cannot mount at \/tmp: an ordinary user needs a directory of their own/)
   t.match(stdout, /Cannot make the mount writable: only root may stack an overlay/)
+})
+
+t.test('what only root may ask for is refused, not dropped', { skip }, async (t) => {
+  const flags = ['suid', 'dev', 'allowOther']
+  const { stdout } = await runAs(
+    t,
+    NOBODY,
+    flags.map((flag) => `"$1" "$2" "$0/mnt" - ${flag} 2>&1;`).join(''),
+  )
+  t.match(stdout, /Cannot mount with --suid: only root may/)
+  t.match(stdout, /Cannot mount with --dev: only root may/)
+  t.match(stdout, /Cannot mount with --allow-other: root must add the line user_allow_other/)
+})
+
+t.test('an ordinary user lets others in where root allows it', { skip }, async (t) => {
+  const start = START.replace('"$0/mnt"', '"$0/mnt" - allowOther')
+  const show = 'grep "$0/mnt" /proc/self/mountinfo; fusermount3 -u "$0/mnt"; wait'
+  const { stdout } = await runAs(t, NOBODY, `${start} ${show}`, 'user_allow_other\n')
+  t.match(stdout, /user_id=65534,group_id=65534,default_permissions,allow_other/)
+})
+
+t.test('root without CAP_SYS_ADMIN is told what to do', { skip }, async (t) => {
+  const path = scratchDirectory(t)
+  const drop = ['setpriv', '--bounding-set', '-sys_admin', '--inh-caps', '-sys_admin']
+  const { stderr } = await run([...drop, process.execPath, SERVER, path])
+  t.match(stderr, /MOUNT_DENIED/)
+  t.match(stderr, /lacks the capability CAP_SYS_ADMIN here; start the container with --cap-add/)
 })
