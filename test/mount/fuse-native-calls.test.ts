@@ -119,7 +119,7 @@ path, seed = sys.argv[1], int(sys.argv[2])
 source = random.Random(seed)
 size = os.path.getsize(path)
 file = os.open(path, os.O_RDONLY)
-ranges = [(source.randrange(size + 5000), source.choice([1, 511, 4096, 5000, 300000])) for _ in range(60)]
+ranges = [(source.randrange(size + 5000), source.choice([1, 511, 4096, 5000, 300000])) for _ in range(25)]
 def read(place):
     offset, length = place
     return [offset, length, base64.b64encode(os.pread(file, length, offset)).decode()]
