@@ -158,6 +158,29 @@ export function snapshotImage(image: ErofsImage, devices: readonly Buffer[]): Tr
   return snapshot
 }
 
+/**
+ * Names what differs, path by path and field by field, and stops at ten. A diff of whole snapshots takes
+ * minutes for large directories.
+ */
+export function diffSnapshots(got: TreeSnapshot, want: TreeSnapshot): string[] {
+  const differences: string[] = []
+  for (const path of new Set([...got.keys(), ...want.keys()])) {
+    const gotFields: Record<string, unknown> = { ...got.get(path) }
+    const wantFields: Record<string, unknown> = { ...want.get(path) }
+    for (const field of new Set([...Object.keys(gotFields), ...Object.keys(wantFields)])) {
+      const gotText = JSON.stringify(gotFields[field] ?? null)
+      const wantText = JSON.stringify(wantFields[field] ?? null)
+      if (gotText === wantText) continue
+      let from = 0
+      while (gotText[from] === wantText[from]) from++
+      const excerpt = (text: string): string => text.slice(Math.max(0, from - 40), from + 40)
+      differences.push(`${path} ${field}: got ${excerpt(gotText)}, want ${excerpt(wantText)}`)
+      if (differences.length === 10) return differences
+    }
+  }
+  return differences
+}
+
 /** Replaces what is the writer's choice: sizes of directories, and inode numbers by those of first sight. */
 export function withoutLayout(snapshot: TreeSnapshot): TreeSnapshot {
   const numbers = new Map<number, number>()
