@@ -87,7 +87,7 @@ export async function buildRootfs(
   const key = rootfsKey(layerIds)
   const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
   // Pinned before it is looked for, so that nothing is pruned between the look and the use.
-  const pin = await cache.pin([path, ...new Set(layerIds.map((id) => cache.layerPath(id)))])
+  const release = await pinIfPossible(cache, [path, ...usedPaths(image.layers, cache)])
   const opened: LayerDevice[] = []
   try {
     const layers = await Promise.all(
@@ -99,21 +99,40 @@ export async function buildRootfs(
     for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
     if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
-    void cache.touch([path, ...layerIds.map((id) => cache.layerPath(id))])
+    void cache.touch([path, ...usedPaths(image.layers, cache)])
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, pending },
       image: new ErofsImage(erofsBytes),
       layerDevices: opened,
       isCached: cached !== undefined,
-      release: () => pin.release(),
+      release,
     })
     if (options.verify === 'before') await rootfs.verify(options)
     return rootfs
   } catch (error) {
     await Promise.allSettled(opened.map((device) => device.close()))
-    await pin.release()
+    await release()
     throw error
   }
+}
+
+// A lease is a file too; on a full disk what is used stays unprotected, which only a prune at that moment would notice.
+async function pinIfPossible(cache: Cache, paths: readonly string[]): Promise<() => Promise<void>> {
+  try {
+    const pin = await cache.pin(paths)
+    return () => pin.release()
+  } catch (error) {
+    if (!isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
+    log.warn({ cause: messageOf(error) }, 'What this mount uses is not kept from being pruned')
+    return () => Promise.resolve()
+  }
+}
+
+/** What of the cache a mount of these layers reads, decoded archives included. */
+function usedPaths(layers: readonly LayerBlob[], cache: Cache): string[] {
+  const paths = layers.map(({ diffId }) => cache.layerPath(diffId))
+  const archives = layers.map(({ region }) => region.path)
+  return [...paths, ...archives.filter((archive) => archive.startsWith(`${cache.root}/`))]
 }
 
 /** A layer on its way into a tree. */

@@ -11,7 +11,9 @@ const root = corpora()
 const skip = whyNoMounts() || (root === undefined && 'the corpora are not on this machine')
 
 if (skip || root === undefined) {
-  t.test('real images equal what umoci unpacks', { skip: skip || true }, async () => {})
+  t.test('real images equal what umoci unpacks', { skip: skip || true }, (t) => {
+    t.end()
+  })
 } else {
   const images = readdirSync(join(root, 'images')).filter(
     (name) => !name.startsWith('docker-archive'),
