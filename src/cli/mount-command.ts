@@ -110,6 +110,11 @@ function announce(args: CommandArguments, summary: MountSummary): void {
       `ocimount: ${summary.altered} entries were dropped, replaced or repaired: see ocimount inspect --report`,
     )
   }
+  if (summary.hidden > 0) {
+    printNote(
+      `ocimount: ${summary.hidden} names are not UTF-8 and cannot be shown by ${summary.driver}: see ocimount status`,
+    )
+  }
   const { image, platform, layers, files, driver, seconds } = summary
   const shown = escapeName(byteStringOf(image)).replaceAll('\\x5c', '\\')
   const parts = [

@@ -4,6 +4,7 @@
 //      └───────────┴── a failure or the signal undoes what was done and is thrown
 
 import { Cache } from '../cache/cache.js'
+import { escapeName } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError } from '../errors.js'
 import { formatPlatform, hostPlatform } from '../image/platform.js'
 import { configureLogger, log } from '../logger.js'
@@ -153,7 +154,8 @@ async function start(
     writable: mount.isWritable,
     verification: rootfs.isVerified ? 'verified' : 'pending',
     altered: rootfs.info.readReport().total,
-    hidden: 0,
+    // What the driver cannot show at all; names and times that it alters are in `status`.
+    hidden: rootfs.info.counts.notUtf8,
     warnings: [...image.warnings, ...platformWarning(request, image)],
     seconds: seconds(begin, mounted),
     openSeconds: seconds(begin, opened),
@@ -192,7 +194,14 @@ async function keepServing(
   const { state, mount, rootfs } = served
   const ending = new AbortController()
   const control = await serveControl(state.directory, {
-    status: (): MountStatus => ({ record: state.record, summary: served.summary }),
+    status: async (): Promise<MountStatus> => ({
+      record: state.record,
+      summary: served.summary,
+      limits: (await mount.listLimits()).map(({ path, ...limit }) => ({
+        ...limit,
+        path: escapeName(path),
+      })),
+    }),
     unmount: ({ lazy }) => mount.unmount({ lazy }),
   })
   const unmount = (): void => {

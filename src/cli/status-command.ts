@@ -41,6 +41,11 @@ async function ask({ record, directory }: FoundMount): Promise<Status> {
   }
 }
 
+function limitsOf(status: Status): string[] {
+  const limits = (status['limits'] ?? []) as { path: string; detail: string }[]
+  return limits.map(({ path, detail }) => `${path}: ${detail}`)
+}
+
 function format(status: Status): string {
   const { image, error } = status
   const rows: [string, string | undefined][] = [
@@ -55,6 +60,7 @@ function format(status: Status): string {
     ['Error', error === undefined ? undefined : `${error.message} [${error.code}]`],
     ['Since', status.since],
     ['Process', String(status.pid)],
+    ...limitsOf(status).map((limit): [string, string] => ['Not shown', limit]),
     ...status.layers.map((layer, index): [string, string] => [`Layer ${index}`, layer]),
   ]
   return rows

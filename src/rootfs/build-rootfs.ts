@@ -93,16 +93,15 @@ export async function buildRootfs(
     const layers = await Promise.all(
       distinctLayers(image.layers).map((blob) => prepareLayer(blob, options)),
     )
-    const cached = await cache.readSealed(path)
-    const bytes = cached ?? (await makeTree(layerIds, layers))
-    const { image: erofsBytes, info } = decodeRootfsFile(bytes)
+    const cached = await loadTree(cache, path)
+    const { bytes, image: erofsImage, info } = cached ?? openTree(await makeTree(layerIds, layers))
     for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
     if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
     void cache.touch([path, ...usedPaths(image.layers, cache)])
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, pending },
-      image: new ErofsImage(erofsBytes),
+      image: erofsImage,
       layerDevices: opened,
       isCached: cached !== undefined,
       release,
@@ -188,6 +187,30 @@ async function prepareLayer(
     isVerified: indexed.verification === 'verified',
     loadToc: () => Promise.resolve(indexed.toc),
     openDevice: () => indexed.openDevice(),
+  }
+}
+
+interface OpenTree {
+  readonly bytes: Buffer
+  readonly image: ErofsImage
+  readonly info: RootfsInfo
+}
+
+function openTree(bytes: Buffer): OpenTree {
+  const { image, info } = decodeRootfsFile(bytes)
+  return { bytes, image: new ErofsImage(image), info }
+}
+
+// A sealed file that is not what this writer makes was put there by something else; it is made again.
+async function loadTree(cache: Cache, path: string): Promise<OpenTree | undefined> {
+  const bytes = await cache.readSealed(path)
+  if (bytes === undefined) return undefined
+  try {
+    return openTree(bytes)
+  } catch (error) {
+    if (!isOcimountError(error, 'CACHE_CORRUPT')) throw error
+    log.warn({ path }, `${messageOf(error)}; making it again`)
+    return undefined
   }
 }
 

@@ -1,7 +1,7 @@
 // The last step of the union, over the finished tree: every file gets extents that EROFS can express, and
 // what the tree holds is counted.
 
-import type { ByteString } from '../byte-string.js'
+import { textOf, type ByteString } from '../byte-string.js'
 import { planChunks } from '../erofs/chunk-plan.js'
 import { alignUp, BLOCK_SIZE, MAX_DEVICE_BLOCKS } from '../erofs/format.js'
 import type { ErofsExtent } from '../erofs/node.js'
@@ -17,6 +17,8 @@ export interface RootfsCounts {
   readonly files: number
   /** Logical bytes of the regular files. */
   readonly bytes: number
+  /** Names and link targets that are not UTF-8, which some drivers cannot show. */
+  readonly notUtf8: number
 }
 
 export interface PlacedContent {
@@ -42,14 +44,17 @@ export function placeContent(
   let inodes = 1
   let files = 0
   let bytes = 0
+  let notUtf8 = 0
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     for (const [name, node] of next.node.children ?? []) {
+      if (textOf(name) === undefined) notUtf8++
       if (isDirectory(node)) waiting.push({ path: joinPath(next.path, name), node })
       if (node.isLinked) {
         if (linked.has(node)) continue
         linked.add(node)
       }
       inodes++
+      if (node.target !== undefined && textOf(node.target) === undefined) notUtf8++
       if (isRegularFile(node)) {
         content.place(node)
         files++
@@ -60,7 +65,7 @@ export function placeContent(
       }
     }
   }
-  return { counts: { inodes, files, bytes }, virtual: content.table() }
+  return { counts: { inodes, files, bytes, notUtf8 }, virtual: content.table() }
 }
 
 interface Waiting {

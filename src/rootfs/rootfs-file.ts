@@ -6,12 +6,13 @@
 //                devices: u64 size, u16 length of the layer id, the id in ASCII
 //                the stack, base first: u16 number of a device per layer
 //                report (see report-codec.ts)
-//   end - 64     footer:
+//   end - 72     footer:
 //     0  8 bytes "OCIMROOT"        28  u32 virtual rows         44  u32 bytes of the report
 //     8  u32 writer version        32  u64 size of the virtual  48  u32 inodes
 //    12  u32 devices                   device                   52  u32 regular files
 //    16  u64 imageSize             40  u32 remarks in all       56  u64 bytes of them
-//    24  u32 layers in the stack
+//    24  u32 layers in the stack                             64  u32 names that are not UTF-8
+//                                                            68  u32 0
 //
 // A second mount decodes the footer and some strings; the report is decoded when somebody asks for it.
 
@@ -79,6 +80,7 @@ export function encodeRootfsFile(
   footer.writeUInt32LE(counts.inodes, 48)
   footer.writeUInt32LE(counts.files, 52)
   footer.writeBigUInt64LE(BigInt(counts.bytes), 56)
+  footer.writeUInt32LE(counts.notUtf8, 64)
   return [
     image,
     padding,
@@ -121,6 +123,7 @@ export function decodeRootfsFile(bytes: Buffer): RootfsFile {
         inodes: footer.readUInt32LE(48),
         files: footer.readUInt32LE(52),
         bytes: readSafe(footer, 56),
+        notUtf8: footer.readUInt32LE(64),
       },
       readReport: () => decodeReport(report, total),
     },
@@ -128,7 +131,7 @@ export function decodeRootfsFile(bytes: Buffer): RootfsFile {
 }
 
 const MAGIC = 'OCIMROOT'
-const FOOTER_SIZE = 64
+const FOOTER_SIZE = 72
 const ROW_SIZE = 32
 const DEVICE_HEAD_SIZE = 10
 /** What mmap() and the kernel's EROFS want to see whole. */

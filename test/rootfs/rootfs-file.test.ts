@@ -60,7 +60,7 @@ t.test('encodeRootfsFile() is deterministic and takes an empty stack', async (t)
     devices: [],
     size: 0,
     rows: [],
-    counts: { inodes: 1, files: 0, bytes: 0 },
+    counts: { inodes: 1, files: 0, bytes: 0, notUtf8: 0 },
     report: { entries: [], total: 0 },
   })
 })
@@ -103,7 +103,7 @@ t.test('decodeRootfsFile() answers or refuses forged bytes, and nothing else', a
 
 t.test('decodeRootfsFile() leaves the report alone until it is asked for', async (t) => {
   const bytes = encoded()
-  const footer = bytes.length - 64
+  const footer = bytes.length - 72
   // The last bytes before the footer belong to the report: lengths of its entries go wrong.
   bytes.fill(0xff, footer - 20, footer)
   bytes.fill(0xff, footer - bytes.readUInt32LE(footer + 44), footer)
