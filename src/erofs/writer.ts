@@ -37,7 +37,7 @@ export interface ErofsOutput {
  * mount has to be given in the same order.
  *
  * The kernel reads whole blocks: what stands for a device has to be padded with zeros to a multiple of 512
- * bytes, better of 4096. The same tree and devices give the same bytes.
+ * bytes, or the last piece of it is EIO. The same tree and devices give the same bytes.
  *
  * @throws `INTERNAL` when the tree breaks the rules of {@link ErofsNode}, holds an extended attribute that
  *   `xattrProblem` rejects or extents that `planChunks` cannot place; `LIMIT_EXCEEDED` when a device, the

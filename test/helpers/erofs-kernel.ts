@@ -81,7 +81,7 @@ export class MountFixture {
     if (typeof content !== 'string') writeFileSync(path, content)
     if (kind === 'file') return path
     const losetup = ['--find', '--show', '--read-only', path]
-    const device = execFileSync('losetup', losetup, { encoding: 'utf8' }).trim()
+    const device = execFileSync('losetup', losetup, { encoding: 'utf8', stdio: 'pipe' }).trim()
     this.#undo.push(() => execFileSync('losetup', ['--detach', device]))
     return device
   }
