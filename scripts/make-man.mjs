@@ -7,10 +7,16 @@ import { fileURLToPath } from 'node:url'
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
 const help = (...args) =>
   execFileSync(process.execPath, [`${dist}cli/main.js`, ...args, '--help'], { encoding: 'utf8' })
-const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'))
+const { version } = JSON.parse(
+  readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'),
+)
 const { COMMANDS } = await import(`${dist}cli/commands.js`)
 
-const escape = (text) => text.replaceAll('\\', '\\e').replace(/^([.'])/gm, '\\&$1').replaceAll('-', '\\-')
+const escape = (text) =>
+  text
+    .replaceAll('\\', '\\e')
+    .replace(/^([.'])/gm, '\\&$1')
+    .replaceAll('-', '\\-')
 const verbatim = (text) => `.nf\n${escape(text.trimEnd())}\n.fi`
 
 const page = [
@@ -18,11 +24,9 @@ const page = [
   '.SH NAME',
   'ocimount \\- mount a container image as a root filesystem without extracting a layer',
   '.SH SYNOPSIS',
-  ...['[mount] IMAGE MOUNTPOINT', ...COMMANDS.slice(1).map((spec) => spec.usage)].flatMap((usage) => [
-    '.B ocimount',
-    escape(usage),
-    '.br',
-  ]),
+  ...['[mount] IMAGE MOUNTPOINT', ...COMMANDS.slice(1).map((spec) => spec.usage)].flatMap(
+    (usage) => ['.B ocimount', escape(usage), '.br'],
+  ),
   '.SH DESCRIPTION',
   verbatim(help()),
   '.SH COMMANDS',
