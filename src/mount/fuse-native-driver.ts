@@ -18,7 +18,7 @@ import { FUSE_TYPE, mountAt, readMountinfo, type MountEntry } from './mountinfo.
 import { checkFuseAccess } from './fuse-access.js'
 import { RootfsOperations } from './operations.js'
 import { watchSession, type Session } from './session.js'
-import { detach } from './unmount.js'
+import { detach, detachMount } from './unmount.js'
 
 // libfuse computes with doubles and the kernel with jiffies; some thirty years fit both.
 const FOR_EVER_SECONDS = 1_000_000_000
@@ -79,7 +79,7 @@ async function start(
     finished: session.ended.then(() => {
       release(Fuse, server)
     }),
-    unmount: async (options = {}) => detach(mountpoint, options.lazy ?? false),
+    unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
     listLimits: async () => listLimits(target.image),
   }
 }

@@ -19,7 +19,7 @@ import { mountAt, readMountinfo } from './mountinfo.js'
 import { checkMountpoint } from './mountpoint.js'
 import { checkOverlayAccess, mountOverlay } from './overlay.js'
 import { runTool } from './run-tool.js'
-import { detach } from './unmount.js'
+import { detach, detachMount } from './unmount.js'
 
 export type DriverName = 'auto' | MountDriver['name']
 
@@ -111,7 +111,7 @@ async function stack(
       ...mount,
       mountpoint: path,
       device: entry.device,
-      unmount: async ({ lazy = false } = {}) => detach(path, lazy),
+      unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
     }
   } catch (error) {
     await unmountIfMounted(scratch)

@@ -3,7 +3,7 @@
 
 import { escapeText } from '../byte-string.js'
 import { OcimountError, type ErrorCode } from '../errors.js'
-import { isOurMount, mountAt, readMountinfo } from './mountinfo.js'
+import { isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { locateMountpoint } from './mountpoint.js'
 import { runTool, type ToolResult } from './run-tool.js'
 
@@ -29,6 +29,34 @@ export async function unmountPath(
     throw failed('NOT_MOUNTED', mountpoint, `what is mounted there (${entry.fsType}) is not ours`)
   }
   await detach(path, options.lazy ?? false)
+}
+
+/**
+ * Unmounts `mount`, an entry of the table of mounts at a canonical path, and nothing else that is there by now.
+ *
+ * @throws OcimountError `NOT_MOUNTED`, `MOUNT_BUSY` also while another mount covers it, `MOUNT_DENIED`, `MOUNT_FAILED`
+ */
+export async function detachMount(mount: MountEntry, isLazy: boolean): Promise<void> {
+  const entries = await readMountinfo()
+  const path = mount.mountpoint
+  const onTop = mountAt(entries, path)
+  if (onTop === undefined || !isSameMount(onTop, mount)) {
+    const isCovered = entries.some((entry) => isSameMount(entry, mount))
+    if (isCovered) throw failed('MOUNT_BUSY', path, 'something else is mounted on top of it')
+    throw failed('NOT_MOUNTED', path, 'it is gone already')
+  }
+  await detach(path, isLazy)
+}
+
+// The kernel gives the numbers of a dead mount to the next one, the device's as well as its own.
+function isSameMount(entry: MountEntry, mount: MountEntry): boolean {
+  return (
+    entry.mountId === mount.mountId &&
+    entry.mountpoint === mount.mountpoint &&
+    entry.device === mount.device &&
+    entry.fsType === mount.fsType &&
+    entry.source === mount.source
+  )
 }
 
 /** Unmounts whatever is at a canonical path; for mounts that are known to be ours. */
