@@ -90,9 +90,7 @@ export async function buildRootfs(
   const release = await pinIfPossible(cache, [path, ...usedPaths(image.layers, cache)])
   const opened: LayerDevice[] = []
   try {
-    const layers = await Promise.all(
-      distinctLayers(image.layers).map((blob) => prepareLayer(blob, options)),
-    )
+    const layers = await prepareLayers(distinctLayers(image.layers), options)
     const cached = await loadTree(cache, path)
     const { bytes, image: erofsImage, info } = cached ?? openTree(await makeTree(layerIds, layers))
     for (const layer of layers) opened.push(await layer.openDevice())
@@ -156,6 +154,31 @@ function distinctLayers(layers: readonly LayerBlob[]): NumberedBlob[] {
     found.set(blob.diffId, { blob, what: `layer ${index + 1} of ${layers.length}` })
   }
   return [...found.values()]
+}
+
+// The first failure stops the work on all other layers, and is thrown when that has ended: nothing goes on behind it.
+async function prepareLayers(
+  blobs: readonly NumberedBlob[],
+  options: BuildRootfsOptions,
+): Promise<PreparedLayer[]> {
+  const stop = new AbortController()
+  const signals = options.signal === undefined ? [] : [options.signal]
+  const signal = AbortSignal.any([...signals, stop.signal])
+  const results = await Promise.allSettled(
+    blobs.map(async (blob) => {
+      try {
+        return await prepareLayer(blob, { ...options, signal })
+      } catch (error) {
+        stop.abort(error)
+        throw error
+      }
+    }),
+  )
+  if (stop.signal.aborted) throw stop.signal.reason
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
 }
 
 async function prepareLayer(
