@@ -26,7 +26,7 @@ function whyNot(): string | false {
   for (const tool of ['mmdebstrap', 'umoci', 'skopeo', 'rsync', 'setcap']) {
     if (spawnSync('which', [tool]).status !== 0) return `${tool} is not installed`
   }
-  if (!existsSync(join(IMAGES, '.complete-1'))) {
+  if (!existsSync(join(IMAGES, '.complete-2'))) {
     const made = spawnSync('scripts/make-debian-image', [IMAGES], {
       stdio: ['ignore', 'ignore', 'pipe'],
       encoding: 'utf8',
