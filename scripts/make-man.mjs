@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url'
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
 const help = (...args) =>
-  execFileSync(process.execPath, [`${dist}cli/main.js`, ...args, '--help'], { encoding: 'utf8' })
+  execFileSync(process.execPath, [`${dist}main.js`, ...args, '--help'], { encoding: 'utf8' })
 const { version } = JSON.parse(
   readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'),
 )
-const { COMMANDS } = await import(`${dist}cli/commands.js`)
+const { COMMANDS } = await import(`${dist}commands.js`)
 
 const escape = (text) =>
   text

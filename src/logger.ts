@@ -1,7 +1,8 @@
 // The only door to pino. Library code logs through `log`; nothing is written until a program asks for it,
-// and pino itself is loaded only then, since a command that logs nothing should not wait for it.
+// and pino itself is loaded with the first line.
 
-import type { DestinationStream, Logger as PinoLogger } from 'pino'
+import { createRequire } from 'node:module'
+import type { DestinationStream, Logger as PinoLogger, pino as createPino } from 'pino'
 
 export type LogLevel = 'silent' | 'error' | 'warn' | 'info' | 'debug' | 'trace'
 
@@ -37,28 +38,51 @@ export const log: LogSink = {
 /**
  * Sends log lines of the given level and above, as one JSON object each, to a file or to standard error.
  *
- * Authorization headers, tokens and passwords are redacted wherever they appear as a field.
+ * The file is made with the first line. Authorization headers, tokens and passwords are redacted wherever they appear
+ * as a field.
  */
-export async function configureLogger(options: { level: LogLevel; file?: string }): Promise<void> {
-  if (options.level === 'silent') {
-    sink = silent
-    return
+export function configureLogger(options: LoggerOptions): void {
+  const least = LEVELS.indexOf(options.level)
+  let logger: PinoLogger | undefined
+  const writer = (level: (typeof LEVELS)[number] & keyof LogSink): LogSink['error'] => {
+    if (LEVELS.indexOf(level) < least) return ignore
+    return (fields, message) => {
+      // Loading it takes longer than a second mount's whole work, and most mounts have nothing to say.
+      logger ??= openPino(options)
+      logger[level](fields, message)
+    }
   }
-  const { pino } = await import('pino')
+  sink = {
+    error: writer('error'),
+    warn: writer('warn'),
+    info: writer('info'),
+    debug: writer('debug'),
+  }
+}
+
+export interface LoggerOptions {
+  readonly level: LogLevel
+  /** Default: standard error. */
+  readonly file?: string
+}
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const
+
+function openPino({ level, file }: LoggerOptions): PinoLogger {
+  const { pino } = createRequire(import.meta.url)('pino') as { pino: typeof createPino }
   const destination: DestinationStream = pino.destination(
-    options.file === undefined
+    file === undefined
       ? { dest: 2, sync: true }
-      : { dest: options.file, sync: true, append: true, mode: 0o600 },
+      : { dest: file, sync: true, append: true, mode: 0o600 },
   )
-  const logger: PinoLogger = pino(
+  return pino(
     {
-      level: options.level,
+      level,
       base: { pid: process.pid },
       redact: { paths: SECRET_PATHS, censor: '[redacted]' },
     },
     destination,
   )
-  sink = logger
 }
 
 const SECRET_FIELDS = [

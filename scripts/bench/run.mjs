@@ -13,7 +13,7 @@ import { parseArgs } from 'node:util'
 import { dropCaches, median, run, seconds, table } from './measure.mjs'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-const ocimount = join(here, '../../dist/cli/main.js')
+const ocimount = join(here, '../../dist/main.js')
 const { values: options } = parseArgs({
   options: {
     runs: { type: 'string', default: '5' },

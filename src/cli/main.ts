@@ -46,8 +46,8 @@ function wantsDebug(): boolean {
 }
 
 function version(): string {
-  // Two levels up from dist/cli and from the compiled tests' src/cli alike, or one more for the latter.
-  for (const path of ['../../package.json', '../../../../package.json']) {
+  // Above dist, or above .build/test/src/cli where the tests run it.
+  for (const path of ['../package.json', '../../../../package.json']) {
     try {
       const text = readFileSync(new URL(path, import.meta.url), 'utf8')
       return String((JSON.parse(text) as { version: unknown }).version)

@@ -102,7 +102,7 @@ async function start(
     isWritable: request.writable,
   })
   cleanup.undo.push(() => state.remove())
-  await configureLogger(
+  configureLogger(
     hooks.logsToFile
       ? { level: request.logLevel, file: state.logPath }
       : { level: request.logLevel },

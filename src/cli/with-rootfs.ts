@@ -23,7 +23,7 @@ export async function withImage<T>(
   ])
   const { configureLogger } = await import('../logger.js')
   if (args.logLevel === 'debug' || args.logLevel === 'info')
-    await configureLogger({ level: args.logLevel })
+    configureLogger({ level: args.logLevel })
   const cache = await Cache.open(args.cacheDir === undefined ? {} : { dir: args.cacheDir })
   const { report, finish } = progressReporter(args.quiet)
   try {

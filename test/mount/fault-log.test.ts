@@ -8,7 +8,7 @@ import { FaultLog } from '../../src/mount/fault-log.js'
 
 t.test('FaultLog logs each cause once and stops at a hundred', async (t) => {
   const file = join(t.testdir(), 'log')
-  await configureLogger({ level: 'error', file })
+  configureLogger({ level: 'error', file })
   const faults = new FaultLog()
   const failure = new OcimountError('SOURCE_CHANGED', 'Cannot read a.tar: it changed')
   for (let time = 0; time < 3; time++) {
@@ -28,5 +28,5 @@ t.test('FaultLog logs each cause once and stops at a hundred', async (t) => {
   for (let cause = 0; cause < 500; cause++) faults.note('read', new Error(`cause ${cause}`))
   t.equal(lines().length, 101)
   t.match(lines().at(-1), { msg: /not logged/ })
-  await configureLogger({ level: 'silent' })
+  configureLogger({ level: 'silent' })
 })
