@@ -54,7 +54,7 @@ export function openCacheRoot(root: string): void {
   try {
     let stats = lstatIfPresent(root)
     if (stats === undefined) {
-      mkdirSync(root, { recursive: true, mode: DIRECTORY_MODE })
+      makeDirectories(root)
       stats = lstatSync(root)
     }
     checkTrust(root, stats)
@@ -136,6 +136,17 @@ function writeIfMissing(root: string, name: string, content: string): void {
     if (!isExisting(error)) throw error
   } finally {
     rmSync(temporary, { force: true })
+  }
+}
+
+// Not mkdir's own `recursive`: where a directory exists and takes no entry, as in /proc, Node.js 20 tries for ever.
+function makeDirectories(path: string): void {
+  if (lstatIfPresent(path) !== undefined) return
+  makeDirectories(dirname(path))
+  try {
+    mkdirSync(path, DIRECTORY_MODE)
+  } catch (error) {
+    if (!isExisting(error)) throw error
   }
 }
 

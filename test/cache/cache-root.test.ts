@@ -238,3 +238,9 @@ t.test('Cache.open() works when several processes start a cache at once', async 
   t.strictSame({ checked, bad }, { checked: 1, bad: [] })
   t.strictSame(readdirSync(cache.tmpPath), [])
 })
+
+t.test('Cache.open() fails at once where no directory can be made', async (t) => {
+  // Node.js 20 spins for ever in a recursive mkdir below /proc.
+  await t.rejects(Cache.open({ dir: '/proc/none/cache' }), { code: 'STORAGE_FAILED' })
+  await t.rejects(Cache.open({ dir: '/etc/passwd/cache' }), { code: 'STORAGE_FAILED' })
+})
