@@ -33,6 +33,8 @@ export interface CacheEnvironment {
 /**
  * Gives the cache root: the one asked for, `$OCIMOUNT_CACHE_DIR`, `$XDG_CACHE_HOME/ocimount`, then
  * `/var/cache/ocimount` for root and `~/.cache/ocimount` for anybody else.
+ *
+ * @throws OcimountError `STORAGE_FAILED` when there is no home directory to put it in
  */
 export function cacheRoot(asked?: string, environment = currentEnvironment()): string {
   const { env, uid, home } = environment
@@ -41,7 +43,12 @@ export function cacheRoot(asked?: string, environment = currentEnvironment()): s
   const xdg = env['XDG_CACHE_HOME'] ?? ''
   // The XDG specification says to ignore a relative path.
   if (isAbsolute(xdg)) return join(xdg, 'ocimount')
-  return uid === 0 ? '/var/cache/ocimount' : join(home, '.cache', 'ocimount')
+  if (uid === 0) return '/var/cache/ocimount'
+  if (isAbsolute(home)) return join(home, '.cache', 'ocimount')
+  throw new OcimountError(
+    'STORAGE_FAILED',
+    'Cannot find a place for the cache: $HOME is not an absolute path; --cache-dir or $OCIMOUNT_CACHE_DIR names one',
+  )
 }
 
 /**

@@ -49,6 +49,17 @@ t.test('cacheRoot() follows the order of DESIGN section 5', (t) => {
   t.end()
 })
 
+t.test('cacheRoot() needs a home directory for an ordinary user alone', (t) => {
+  for (const home of ['', 'relative']) {
+    t.throws(() => cacheRoot(undefined, { env: {}, uid: 1, home }), {
+      code: 'STORAGE_FAILED',
+      message: /\$HOME is not an absolute path/,
+    })
+    t.equal(cacheRoot(undefined, { env: {}, uid: 0, home }), '/var/cache/ocimount')
+  }
+  t.end()
+})
+
 t.test('Cache.open() makes a cache that is nobody else’s business', async (t) => {
   const dir = `${t.testdir()}/deep/cache`
   const before = process.umask(0)
