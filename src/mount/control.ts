@@ -34,8 +34,10 @@ export interface ControlServer {
 
 const MAX_LINE_BYTES = 1 << 20
 const IDLE_TIMEOUT_MS = 10_000
+/** A process that was stopped never answers; one that lists what a large image cannot show needs a second or two. */
+const ANSWER_TIMEOUT_MS = 10_000
 /** Unmounting a busy disk can take its time. */
-const ANSWER_TIMEOUT_MS = 60_000
+const UNMOUNT_TIMEOUT_MS = 60_000
 /** `sun_path` has 108 bytes, NUL included. */
 const MAX_SOCKET_PATH_BYTES = 107
 
@@ -101,7 +103,8 @@ export async function requestUnmount(
   directory: string,
   options: { readonly lazy?: boolean } = {},
 ): Promise<void> {
-  await request(directory, { op: 'unmount', lazy: options.lazy ?? false })
+  const lazy = options.lazy ?? false
+  await request(directory, { op: 'unmount', lazy }, lazy ? ANSWER_TIMEOUT_MS : UNMOUNT_TIMEOUT_MS)
 }
 
 async function answer(socket: Socket, handlers: ControlHandlers): Promise<void> {
@@ -135,11 +138,15 @@ async function run(line: string, handlers: ControlHandlers): Promise<unknown> {
   }
 }
 
-async function request(directory: string, message: unknown): Promise<unknown> {
+async function request(
+  directory: string,
+  message: unknown,
+  timeoutMs = ANSWER_TIMEOUT_MS,
+): Promise<unknown> {
   const path = controlPath(directory)
   let reply: Record<string, unknown>
   try {
-    const line = await withShortPath(path, async (address) => exchange(address, message))
+    const line = await withShortPath(path, async (address) => exchange(address, message, timeoutMs))
     reply = parse(line)
   } catch (error) {
     throw new OcimountError(
@@ -153,9 +160,9 @@ async function request(directory: string, message: unknown): Promise<unknown> {
   throw new OcimountError(isCode(code) ? code : 'INTERNAL', String(why))
 }
 
-async function exchange(address: string, message: unknown): Promise<string> {
+async function exchange(address: string, message: unknown, timeoutMs: number): Promise<string> {
   const socket = createConnection(address)
-  socket.setTimeout(ANSWER_TIMEOUT_MS, () => {
+  socket.setTimeout(timeoutMs, () => {
     socket.destroy(new Error('it does not answer'))
   })
   try {

@@ -101,6 +101,8 @@ function optionString(flags: MountFlags): string {
   return [
     'ro',
     'use_ino',
+    // As mount(8) has it, and the overlay of --writable: what is in the directory is hidden meanwhile.
+    'nonempty',
     'kernel_cache',
     `entry_timeout=${FOR_EVER_SECONDS}`,
     `attr_timeout=${FOR_EVER_SECONDS}`,
