@@ -2,6 +2,7 @@
 
 import { Cache } from '../cache/cache.js'
 import { OcimountError } from '../errors.js'
+import { quote } from '../image/quote.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { formatBytes, formatTable, printJson, printNote, printResult } from './output.js'
@@ -84,7 +85,7 @@ export function parseSize(text: string): number {
   if (match === null) {
     throw new OcimountError(
       'USAGE',
-      `Cannot understand size ${JSON.stringify(text)}: write 500M, 20G or bytes`,
+      `Cannot understand size ${quote(text)}: write 500M, 20G or bytes`,
     )
   }
   const [, number = '', unit = '', binary = ''] = match

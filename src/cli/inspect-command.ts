@@ -76,7 +76,7 @@ function format(image: Image, report: Report | undefined): string {
   const { config } = image
   const execution = config.config
   const words = (list: readonly string[]): string =>
-    list.map((word) => escapeText(JSON.stringify(word))).join(' ')
+    list.map((word) => `"${word.replaceAll('"', '\\"')}"`).join(' ')
   const facts: (readonly [string, string | undefined])[] = [
     ['Name', image.name],
     ['Source', `${image.source.kind} ${image.source.path}`],

@@ -2,23 +2,35 @@
 // The command `ocimount`: parses, runs, and turns whatever was thrown into one line and an exit status.
 
 import { readFileSync } from 'node:fs'
-import { isOcimountError, messageOf } from '../errors.js'
+import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { EXIT, exitStatusOf } from './exit-codes.js'
 import { OutputClosed, printNote } from './output.js'
 import { discardServer, startServerEarly } from './server-process.js'
 
 const args = process.argv.slice(2)
 
-// Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
-startServerEarly(args)
-
 try {
+  checkWorkingDirectory()
+  // Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
+  startServerEarly(args)
   const { runProgram } = await import('./program.js')
   process.exitCode = await runProgram(args, version())
 } catch (error) {
   process.exitCode = report(error)
 } finally {
   discardServer()
+}
+
+/** Everything that resolves a path would fail in words of its own. */
+function checkWorkingDirectory(): void {
+  try {
+    process.cwd()
+  } catch (error) {
+    const why = systemErrorCode(error) === 'ENOENT' ? 'it no longer exists' : messageOf(error)
+    throw new OcimountError('FILE_NOT_FOUND', `Cannot use the working directory: ${why}`, {
+      cause: error,
+    })
+  }
 }
 
 function report(error: unknown): number {

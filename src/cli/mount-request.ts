@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { OcimountError } from '../errors.js'
+import { quote } from '../image/quote.js'
 import type { CommandArguments } from './commands.js'
 
 /** Everything the serving process needs to know; JSON-safe, paths absolute. */
@@ -134,13 +135,13 @@ function applyMountOption(request: Mutable<MountRequest>, option: string): void 
   const name = equals < 0 ? option : option.slice(0, equals)
   const apply = equals < 0 ? FLAGS[name] : undefined
   const applyValue = equals < 0 ? undefined : VALUES[name]
+  if (applyValue !== undefined && equals === option.length - 1) {
+    throw new OcimountError('USAGE', `Cannot use mount option ${name}: its value is empty`)
+  }
   if (apply !== undefined) apply(request)
   else if (applyValue !== undefined) applyValue(request, option.slice(equals + 1))
   else if (name !== 'fsname' && name !== 'subtype') {
-    throw new OcimountError(
-      'USAGE',
-      `Cannot use mount option ${JSON.stringify(option)}: it is not known`,
-    )
+    throw new OcimountError('USAGE', `Cannot use mount option ${quote(option)}: it is not known`)
   }
 }
 
@@ -149,7 +150,7 @@ function oneOf<T extends string>(name: string, value: string, allowed: readonly 
   if (found === undefined) {
     throw new OcimountError(
       'USAGE',
-      `Cannot use mount option ${name}=${JSON.stringify(value)}: it takes ${allowed.join(', ')}`,
+      `Cannot use mount option ${name}=${quote(value)}: it takes ${allowed.join(', ')}`,
     )
   }
   return found

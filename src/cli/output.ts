@@ -2,7 +2,7 @@
 // from images are escaped by the caller with escapeName before they come here.
 
 import { writeSync } from 'node:fs'
-import { OcimountError, systemErrorCode } from '../errors.js'
+import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 
 /** Writes text to standard output, whole, waiting where a pipe is full. */
 export function printResult(text: string): void {
@@ -11,12 +11,26 @@ export function printResult(text: string): void {
 
 /** Writes one JSON document; bigints become numbers, maps objects. */
 export function printJson(value: unknown): void {
-  writeAll(1, `${JSON.stringify(value, jsonReplacer, 2)}\n`)
+  const text = JSON.stringify(value, jsonReplacer, 2).replace(STEERING, jsonEscape)
+  writeAll(1, `${text}\n`)
 }
 
-/** Writes a line to standard error. */
+// JSON may hold these as they are, and a terminal obeys them: DEL, the C1 controls, marks of direction, separators.
+const STEERING = /[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu
+
+function jsonEscape(character: string): string {
+  return Array.from({ length: character.length }, (_, unit) => {
+    return `\\u${character.charCodeAt(unit).toString(16).padStart(4, '0')}`
+  }).join('')
+}
+
+/** Writes a line to standard error. What nobody can read is not worth failing for. */
 export function printNote(line: string): void {
-  writeAll(2, `${line}\n`)
+  try {
+    writeAll(2, `${line}\n`)
+  } catch {
+    // Closed or full: the exit status tells.
+  }
 }
 
 /** Writes bytes to standard output as they are. */
@@ -96,7 +110,7 @@ function writeAll(fd: number, data: string | Uint8Array): void {
         continue
       }
       if (systemErrorCode(error) === 'EPIPE') throw new OutputClosed('standard output was closed')
-      throw new OcimountError('STORAGE_FAILED', 'Cannot write the result: standard output failed', {
+      throw new OcimountError('STORAGE_FAILED', `Cannot write the result: ${messageOf(error)}`, {
         cause: error,
       })
     }

@@ -4,9 +4,11 @@ import yargs from 'yargs'
 import { OcimountError } from '../errors.js'
 import { COMMANDS, GLOBAL_OPTIONS, type CommandArguments, type CommandSpec } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
+import { explainUsage, usageError } from './usage-error.js'
 
 const EPILOGUE = `Exit status: 0 done, 1 unexpected failure, 2 usage, 3 image invalid or unsupported,
 4 not found, 5 verification failed, 6 mount or unmount failed, 7 registry, 8 storage.`
+const COMPLETION = 'completion'
 
 /**
  * Parses the arguments and runs the command that they name.
@@ -15,6 +17,7 @@ const EPILOGUE = `Exit status: 0 done, 1 unexpected failure, 2 usage, 3 image in
  */
 export async function runProgram(args: readonly string[], version: string): Promise<ExitStatus> {
   let status: ExitStatus = EXIT.done
+  let current: CommandSpec | undefined
   const parser = yargs(normalizeArguments(args))
     .scriptName('ocimount')
     .usage(
@@ -32,22 +35,20 @@ export async function runProgram(args: readonly string[], version: string): Prom
     .help()
     .alias('h', 'help')
     .alias('V', 'version')
-    .completion('completion', 'Print a completion script for bash or zsh')
+    .completion(COMPLETION, 'Print a completion script for bash or zsh')
     .epilogue(EPILOGUE)
     .wrap(Math.min(100, process.stdout.columns || 100))
     .exitProcess(false)
     .fail((message: string | null, error: Error | undefined) => {
-      if (error !== undefined) throw error
-      throw new OcimountError(
-        'USAGE',
-        `${lowerFirst(message ?? '') || 'Cannot tell what to do: IMAGE and MOUNTPOINT are missing'} (see ocimount --help)`,
-      )
+      if (error !== undefined && error.name !== 'YError') throw error
+      throw explainUsage(unprotect(message ?? error?.message ?? ''), { args, spec: current })
     })
   for (const spec of COMMANDS) {
     parser.command({
       command: spec === COMMANDS[0] ? [spec.usage, '$0'] : spec.usage,
       describe: spec.describe,
       builder: (command) => {
+        current = spec
         for (const [name, positional] of Object.entries(spec.positionals)) {
           command.positional(name, { type: 'string', ...positional })
         }
@@ -58,35 +59,81 @@ export async function runProgram(args: readonly string[], version: string): Prom
       },
     })
   }
-  await parser.parseAsync()
+  if (args[0] === COMPLETION) {
+    // yargs would print it and go on to miss an image, as it may not end the process.
+    if (args.length > 1) throw usageError(`${COMPLETION} takes no arguments`)
+    parser.showCompletionScript()
+  } else await parser.parseAsync()
   return status
 }
 
-// A bare --writable must not take the next word for its directory; yargs has no notation for that.
+// No argument of a process holds a NUL: in front of a word it keeps yargs from taking the word for an option, and
+// behind `--writable=` it tells the bare option from one whose directory is empty.
+const MARK = '\0'
+
+/**
+ * Writes the arguments in the way that yargs understands them. The command comes first, since it takes the word
+ * behind an option that it does not know yet for its value; a bare --writable must not take the next word for its
+ * directory; and `-`, or what follows `--`, is no option though it begins like one.
+ */
 function normalizeArguments(args: readonly string[]): string[] {
-  const end = args.indexOf('--')
-  return args.map((arg, index) =>
-    arg === '--writable' && (end < 0 || index < end) ? '--writable=' : arg,
-  )
+  const at = args.indexOf('--')
+  const end = at < 0 ? args.length : at
+  const options = args.slice(0, end).map((arg) => {
+    if (arg === '--writable') return `--writable=${MARK}`
+    return arg === '-' ? MARK + arg : arg
+  })
+  const command = findCommand(options)
+  const first = command < 0 ? [] : options.splice(command, 1)
+  return [...first, ...options, ...args.slice(end + 1).map((arg) => MARK + arg)]
+}
+
+/** Gives the place of the first word when it is a command's name. */
+function findCommand(args: readonly string[]): number {
+  const takingValue = new Set<string>()
+  for (const { options } of [{ options: GLOBAL_OPTIONS }, ...COMMANDS]) {
+    for (const [name, option] of Object.entries(options)) {
+      if (option.type === 'boolean' || name === 'writable') continue
+      for (const word of [name, ...[option.alias ?? []].flat()])
+        takingValue.add(word.length === 1 ? `-${word}` : `--${word}`)
+    }
+  }
+  for (let index = 0; index < args.length; index++) {
+    const arg = args[index] ?? ''
+    if (takingValue.has(arg)) index++
+    else if (!arg.startsWith('-'))
+      return COMMANDS.some(({ usage }) => usage.split(' ')[0] === arg) ? index : -1
+  }
+  return -1
+}
+
+function unprotect(text: string): string {
+  return text.replaceAll(MARK, '')
 }
 
 function toArguments(spec: CommandSpec, parsed: Record<string, unknown>): CommandArguments {
+  const values: Record<string, unknown> = { ...parsed }
   for (const [name, option] of Object.entries({ ...GLOBAL_OPTIONS, ...spec.options })) {
     if (option.array !== true && Array.isArray(parsed[name])) {
       throw new OcimountError('USAGE', `Cannot use --${name} more than once`)
     }
+    if (option.type === 'string' && parsed[name] === '') {
+      throw new OcimountError('USAGE', `Cannot use --${name}: its value is empty`)
+    }
   }
-  const paths = parsed['paths']
-  const values = {
-    paths: Array.isArray(paths) ? paths.map(String) : [],
-    ...(typeof parsed['action'] === 'string' ? { paths: [parsed['action']] } : {}),
+  for (const [name, value] of Object.entries(parsed)) {
+    if (typeof value === 'string') values[name] = unprotect(value)
+    else if (Array.isArray(value)) values[name] = value.map((item) => unprotect(String(item)))
   }
-  return { ...parsed, ...values } as unknown as CommandArguments
-}
-
-function lowerFirst(text: string): string {
-  const line = text.trim().split('\n').join('; ')
-  return line === ''
-    ? ''
-    : `Cannot understand the command line: ${line.charAt(0).toLowerCase()}${line.slice(1)}`
+  // Most often a variable of a script that is not set, and for a path the working directory is not what it meant.
+  for (const name of Object.keys(spec.positionals)) {
+    const words = values[name]
+    if (words === '' || (Array.isArray(words) && words.includes('')))
+      throw usageError(`${name.replace(/s$/, '').toUpperCase()} is empty`)
+  }
+  const { paths, action } = values
+  return {
+    ...values,
+    paths: Array.isArray(paths) ? paths : typeof action === 'string' ? [action] : [],
+  } as unknown as CommandArguments
 }

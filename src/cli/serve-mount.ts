@@ -3,6 +3,7 @@
 //   opening ──▶ indexing ──▶ mounted ──(verifying behind it)──▶ finished ──▶ everything released
 //      └───────────┴── a failure or the signal undoes what was done and is thrown
 
+import { resolve } from 'node:path'
 import { Cache } from '../cache/cache.js'
 import { escapeName } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError } from '../errors.js'
@@ -138,7 +139,11 @@ async function start(
     fsName: fsName(request.image),
     workDirectory: state.directory,
   })
-  cleanup.undo.push(() => unmountIfLeft(mount))
+  let isGone = false
+  void mount.finished.then(() => (isGone = true))
+  cleanup.undo.push(async () => {
+    if (!isGone) await mount.unmount({ lazy: true })
+  })
   const mounted = performance.now()
 
   const seconds = (from: number, to: number): number => Math.round((to - from) * 10) / 10_000
@@ -251,15 +256,11 @@ async function verifyBehind(
   }
 }
 
-async function unmountIfLeft(mount: RootfsMount): Promise<void> {
-  const isGone = await Promise.race([mount.finished.then(() => true), Promise.resolve(false)])
-  if (!isGone) await mount.unmount({ lazy: true })
-}
-
 function imageRecord(request: MountRequest, image: Image): MountState['record']['image'] {
   return {
     reference: request.image,
-    source: image.source.path,
+    // Read by people in other directories. Standard input has no path.
+    source: request.image === '-' ? image.source.path : resolve(request.cwd, image.source.path),
     digest: image.manifestDigest ?? image.configDigest,
     platform: formatPlatform(image.platform),
     ...(image.name === undefined ? {} : { name: image.name }),

@@ -53,7 +53,7 @@ function looksLikeMount(args: readonly string[]): boolean {
   const words: string[] = []
   for (let index = 0; index < args.length; index++) {
     const arg = args[index] ?? ''
-    if (/^(-f|--foreground|-h|--help|-V|--version)$/.test(arg)) return false
+    if (/^(-f|--foreground|-h|--help|-V|--version|--get-yargs-completions)$/.test(arg)) return false
     if (takesValue.has(arg)) index++
     else if (!arg.startsWith('-') || arg === '-') words.push(arg)
   }

@@ -2,6 +2,7 @@
 
 import { byteStringOf, escapeName, type ByteString } from '../byte-string.js'
 import type { ErofsImage } from '../erofs/reader.js'
+import { OcimountError } from '../errors.js'
 import { resolvePath } from '../rootfs/resolve-path.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
@@ -21,6 +22,9 @@ interface Visited {
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   const paths = args.paths.length > 0 ? args.paths : ['/']
   const depth = args.depth ?? Infinity
+  if (depth !== Infinity && !(Number.isInteger(depth) && depth >= 1)) {
+    throw new OcimountError('USAGE', 'Cannot use --depth: it takes a number of levels from 1 on')
+  }
   return withRootfs(args, ({ image }) => {
     const roots = paths.map((path) => ({
       path: byteStringOf(path),

@@ -1,0 +1,173 @@
+// What becomes of mounts: umount, list, status, the cache that they use, and servers that were killed or stopped.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
+import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { rootSkipReason } from '../helpers/with-mount.js'
+import { HOSTILE, HOSTILE_SHOWN, writeSample } from './sample-image.js'
+
+const skip = rootSkipReason()
+
+interface Mounted {
+  readonly mountpoint: string
+  readonly pid: number
+}
+
+/** Mounts the image and gives where, and who serves it. */
+async function mount(
+  t: Test,
+  fixture: CliFixture,
+  { image, name = 'rootfs', args = [] }: { image: string; name?: string; args?: readonly string[] },
+): Promise<Mounted> {
+  const mountpoint = fixture.mountpoint(name)
+  const { status, stdout, stderr } = await fixture.ocimount(['--json', ...args, image, mountpoint])
+  t.equal(status, 0, stderr)
+  return { mountpoint, pid: (JSON.parse(stdout) as { pid: number }).pid }
+}
+
+/** Kills a server without a chance to clean up, and waits until it is gone. */
+async function kill({ mountpoint, pid }: Mounted): Promise<void> {
+  process.kill(pid, 'SIGKILL')
+  await becomes(() =>
+    spawnSync('ls', [mountpoint], { encoding: 'utf8' }).stderr.includes('not connected'),
+  )
+}
+
+t.test('umount of what is busy is exit status 6, and -l detaches it', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const { mountpoint, pid } = await mount(t, fixture, { image: writeSample(fixture.dir) })
+  const inside = spawn('sleep', ['60'], { cwd: mountpoint, stdio: 'ignore' })
+  const why = /it is in use; end the programs that use it, or detach it with --lazy/
+  await refuses(t, fixture, ['umount', mountpoint], { status: 6, why })
+  t.ok(existsSync(join(mountpoint, 'etc')), 'it still works')
+  const lazily = await fixture.ocimount(['umount', '-l', mountpoint])
+  t.match(lazily, { status: 0, stdout: '', stderr: '' })
+  t.strictSame(fixture.mounts(), [])
+  t.equal(
+    readFileSync(`/proc/${inside.pid ?? 0}/cwd/etc/motd`, 'utf8'),
+    'hello\n',
+    'to who is inside',
+  )
+  inside.kill()
+  t.ok(await becomes(() => !existsSync(`/proc/${pid}`)), 'the server goes when they leave')
+  await leavesNothing(t, fixture)
+})
+
+t.test('what is not mounted, or not ours, is left alone', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const plain = fixture.mountpoint()
+  const nothing = { status: 6, why: /nothing is mounted there/ }
+  await refuses(t, fixture, ['umount', plain], nothing)
+  await refuses(t, fixture, ['umount', join(fixture.dir, 'none')], nothing)
+  await refuses(t, fixture, ['umount', '/proc'], { status: 6, why: /\(proc\) is not ours/ })
+  await refuses(t, fixture, ['status', plain], { status: 6, why: /no image is mounted there/ })
+  const list = await fixture.ocimount(['list'])
+  t.match(list, { status: 0, stdout: '', stderr: '' })
+  t.equal((await fixture.ocimount(['--json', 'list'])).stdout, '[]\n')
+})
+
+t.test('list and status show every mount, hostile paths escaped', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const image = writeSample(fixture.dir)
+  const first = await mount(t, fixture, { image })
+  const evil = await mount(t, fixture, { image, name: `at${HOSTILE}`, args: ['--writable'] })
+  const list = (await fixture.ocimount(['list'])).stdout.trimEnd().split('\n')
+  t.match(list, [
+    /^mount point +image +driver +state +verification +pid$/,
+    new RegExp(`^${first.mountpoint} .*example/app:latest +fuse-native +ready .* ${first.pid}$`),
+    /fuse-native \+ overlay/,
+  ])
+  t.ok(list[2]?.startsWith(`${fixture.dir}/at${HOSTILE_SHOWN} `))
+  t.equal(list.length, 3)
+  const rows = JSON.parse((await fixture.ocimount(['list', '--json'])).stdout) as Mounted[]
+  t.strictSame(
+    rows.map(({ mountpoint }) => mountpoint),
+    [first.mountpoint, evil.mountpoint],
+  )
+  const one = await fixture.ocimount(['status', first.mountpoint])
+  t.match(one.stdout, /^Image: +(docker.io\/)?example\/app:latest$/m)
+  t.match(one.stdout, /^Not shown: +\/latin-\\xe9: /m)
+  t.match(one.stdout, /^Layer 1: +sha256:/m)
+  const both = await fixture.ocimount(['status', '--json'])
+  t.match(JSON.parse(both.stdout), [{ pid: first.pid }, { pid: evil.pid, isWritable: true }])
+  for (const { mountpoint } of [first, evil]) {
+    t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
+  }
+  await leavesNothing(t, fixture)
+})
+
+t.test('after kill -9 of the server list, umount and status clean up', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const image = writeSample(fixture.dir)
+  const cleanUps: readonly (readonly [command: string, status: number])[] = [
+    ['list', 0],
+    ['umount', 0],
+    ['status', 6],
+  ]
+  for (const [command, status] of cleanUps) {
+    const mounted = await mount(t, fixture, {
+      image,
+      args: command === 'list' ? ['--writable'] : [],
+    })
+    await kill(mounted)
+    t.equal(fixture.mounts().length, 1, 'the kernel still has it')
+    const args = command === 'list' ? [] : [mounted.mountpoint]
+    const result = await fixture.ocimount([command, ...args])
+    t.match(result, { status, stdout: '' }, command)
+    t.strictSame(fixture.mounts(), [], command)
+    t.strictSame(readdirSync(fixture.env['OCIMOUNT_RUNTIME_DIR'] ?? ''), [])
+  }
+  // What the dead needed of the cache is forgotten when somebody looks.
+  await fixture.ocimount(['cache', 'prune', '-q', '--max-size', '1T'])
+  await leavesNothing(t, fixture)
+})
+
+t.test('a server that does not answer is told, and detached without it', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const { mountpoint, pid } = await mount(t, fixture, { image: writeSample(fixture.dir) })
+  process.kill(pid, 'SIGSTOP')
+  try {
+    const [status, lazily] = await Promise.all([
+      fixture.ocimount(['status', mountpoint], { timeoutMs: 30_000 }),
+      fixture.ocimount(['umount', '-l', mountpoint], { timeoutMs: 30_000 }),
+    ])
+    t.match(status, { status: 0, stdout: /^State: +ready, does not answer$/m })
+    t.match(lazily, { status: 0, stdout: '', stderr: '' })
+    t.strictSame(fixture.mounts(), [])
+  } finally {
+    process.kill(pid, 'SIGCONT')
+  }
+  t.ok(await becomes(() => !existsSync(`/proc/${pid}`)), 'it ends when it runs again')
+})
+
+t.test('cache du, verify and prune leave what a mount uses', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const { mountpoint } = await mount(t, fixture, {
+    image: writeSample(fixture.dir),
+    args: ['--verify', 'before'],
+  })
+  const kinds = async (): Promise<Record<string, { entries: number }>> => {
+    const { stdout } = await fixture.ocimount(['cache', 'du', '--json'])
+    return (JSON.parse(stdout) as { kinds: Record<string, { entries: number }> }).kinds
+  }
+  const before = await kinds()
+  t.match(before, { layer: { entries: 2 }, rootfs: { entries: 1 } })
+  const du = await fixture.ocimount(['cache', 'du'])
+  t.match(du.stdout, /^kind +entries +space$/m)
+  t.match(du.stdout, /^total \d/m)
+  const verify = await fixture.ocimount(['cache', 'verify'])
+  t.match(verify, { status: 0, stdout: '', stderr: /entries, .* hashed, 0 bad\n$/ })
+  const used = await fixture.ocimount(['cache', 'prune', '--max-size', '0'])
+  t.match(used, { status: 0, stderr: /entries removed, .* kept because they are in use\n$/ })
+  t.match(await kinds(), { layer: { entries: 2 }, rootfs: { entries: 1 } }, 'in use')
+  t.equal(readFileSync(join(mountpoint, 'etc/motd'), 'utf8'), 'hello\n')
+  t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
+  const free = await fixture.ocimount(['cache', 'prune', '--max-size', '0', '--json'])
+  t.match(JSON.parse(free.stdout), { remainingBytes: 0, inUse: [] })
+  const after = Object.values(await kinds()).map(({ entries }) => entries)
+  t.ok(after.every((entries) => entries === 0))
+  await leavesNothing(t, fixture)
+})
