@@ -1,7 +1,10 @@
 // Streams bytes of unknown or promised length into a new file.
 
 import { open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { escapeText } from '../byte-string.js'
 import { FILE_MODE, writeParts } from './durable.js'
+import { FreeSpaceGuard } from './free-space.js'
 import { interruptedError, storageError } from './storage-error.js'
 
 /** Bytes from wherever they come. A chunk must not change before the next one is asked for. */
@@ -23,6 +26,7 @@ export async function spool(
   },
 ): Promise<number> {
   const { onChunk, signal } = options
+  const space = new FreeSpaceGuard(dirname(path), `Cannot write ${escapeText(path)}`)
   let size = 0
   try {
     const handle = await open(path, 'wx', FILE_MODE)
@@ -30,6 +34,7 @@ export async function spool(
       for await (const chunk of source) {
         if (signal?.aborted === true) throw interruptedError('write', path, signal.reason)
         onChunk(chunk, size + chunk.length)
+        await space.check(size)
         try {
           await writeParts(handle, [chunk], size)
         } catch (error) {

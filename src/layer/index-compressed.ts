@@ -9,9 +9,10 @@
 // speed of the disk (108 MB/s where writing and syncing alone reached 196 MB/s and two other jobs were running).
 
 import type { Hash } from 'node:crypto'
-import { statfs, type FileHandle } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 
 import { DataFileWriter } from '../cache/data-file.js'
+import { FreeSpaceGuard } from '../cache/free-space.js'
 import { decompress, MAX_UNCOMPRESSED } from '../compression/decompress.js'
 import { isOcimountError, OcimountError } from '../errors.js'
 import {
@@ -30,12 +31,6 @@ import type { Toc } from './toc.js'
 import type { IndexTask } from './worker-messages.js'
 
 const INPUT_CHUNK = 256 * 1024
-
-/** A bomb must not fill the disk for everybody: indexing stops while this much, or 5 % of a small disk, is free. */
-const FREE_SPACE_RESERVE = 1024 ** 3
-const FREE_SPACE_FRACTION = 0.05
-/** Bytes of output between two looks at the free space. */
-const FREE_SPACE_STEP = 64 * 1024 * 1024
 
 /**
  * Writes the data file of a layer into `task.directory` and gives its toc, when both digests are right.
@@ -86,12 +81,9 @@ async function decode(blob: HashedBlob, writer: DataFileWriter, task: IndexTask)
   )
   const maxOutput = limits.maxUncompressed ?? MAX_UNCOMPRESSED
   let deviceOffset = 0
-  let nextCheck = 0
+  const space = new FreeSpaceGuard(task.directory, `Cannot store ${what}`)
   for await (const chunk of decompress(compression, blob.read(), { what, maxOutput })) {
-    if (deviceOffset >= nextCheck) {
-      await checkFreeSpace(task.directory, what)
-      nextCheck = deviceOffset + FREE_SPACE_STEP
-    }
+    await space.check(deviceOffset)
     hash.update(chunk)
     parser.write(chunk, deviceOffset)
     deviceOffset += chunk.length
@@ -164,13 +156,3 @@ const CAUSED_BY_BYTES = [
   'COMPRESSION_UNSUPPORTED',
   'LIMIT_EXCEEDED',
 ] as const
-
-async function checkFreeSpace(directory: string, what: string): Promise<void> {
-  const { bavail, blocks, bsize } = await statfs(directory)
-  const reserve = Math.min(FREE_SPACE_RESERVE, blocks * bsize * FREE_SPACE_FRACTION)
-  if (bavail * bsize >= reserve) return
-  throw new OcimountError(
-    'STORAGE_FULL',
-    `Cannot store ${what}: less than ${Math.round(reserve / 1024 ** 2)} MiB are free in the cache's filesystem`,
-  )
-}
