@@ -1,0 +1,187 @@
+// What the addon offers. `src/native.ts` is its only caller; it turns failures into OcimountError. Memory that is
+// passed in stays the caller's and must not change or be detached before the call, job or server has ended.
+
+/** A file that a native thread reads; the descriptor stays the caller's, open until the job or server has ended. */
+export interface FileStretch {
+  readonly fd: number
+  /** Where in the file the stretch begins, and its bytes. */
+  readonly offset: number
+  readonly length: number
+}
+
+export type HashName = 'sha256' | 'sha512'
+
+export interface GzipIndexOptions {
+  /** The gzip blob. */
+  readonly blob: FileStretch
+  /** Hash of the blob as stored. */
+  readonly blobHash: HashName
+  /** Hash of the uncompressed stream. */
+  readonly deviceHash: HashName
+  /** Least bytes of output between two checkpoints, at least 32768. */
+  readonly spanSize: number
+  /** Bytes of output after which the pass stops with `too-large`. */
+  readonly maxOutput: number
+}
+
+/**
+ * Outcome of the pass. Whatever went wrong with the bytes, `blobDigest` is that of the whole blob, so that a wrong
+ * digest can be told as the reason; it is undefined only after `aborted` or `io-error`.
+ */
+export interface GzipIndexResult {
+  readonly status: 'done' | 'corrupt' | 'truncated' | 'too-large' | 'aborted' | 'io-error'
+  /** For a person, where status is not `done`. */
+  readonly message: string
+  /** The errno of `io-error`. */
+  readonly errno: number
+  readonly blobDigest: Buffer | undefined
+  readonly deviceDigest: Buffer | undefined
+  readonly deviceSize: number
+  /** SpanRecords of 64 bytes, see gzip_index.h; empty where status is not `done`. */
+  readonly spans: Buffer
+  /** The windows that the records point into. */
+  readonly windows: Buffer
+  /** SHA-256 of each 1 MiB piece of the device, the last one shorter. */
+  readonly pieceDigests: Buffer
+}
+
+/** One streaming pass over a gzip blob, in threads of its own. */
+export class GzipIndexJob {
+  /**
+   * Starts. `onOutput` gets the uncompressed stream in order, in chunks of up to 1 MiB that are valid only during the call;
+   * when it throws, or `skipOutput` was called, no more output comes and the rest of the blob is only hashed.
+   */
+  constructor(options: GzipIndexOptions, onOutput: (chunk: Buffer, deviceOffset: number) => void)
+  readonly done: Promise<GzipIndexResult>
+  /** Compressed bytes read so far. */
+  readonly progress: number
+  skipOutput(): void
+  abort(): void
+}
+
+export interface FillOptions {
+  readonly blob: FileStretch
+  /** SpanRecords, consecutive, from the one in which the first piece begins to the one in which the last piece ends. */
+  readonly spans: Buffer
+  /** The packed window of the first of them; empty where it needs none. */
+  readonly window: Buffer
+  /** Where the first span ends on: compressed and device offset behind the last of `spans`. */
+  readonly compressedEnd: number
+  readonly deviceEnd: number
+  /** Where the pieces go: addresses of the file are those of the device. -1: nowhere, they are only returned. */
+  readonly dataFd: number
+  readonly firstPiece: number
+  /** SHA-256 of each wanted piece, 32 bytes each; their number is the number of pieces. */
+  readonly pieceDigests: Buffer
+  readonly deviceSize: number
+}
+
+/**
+ * Inflates whole pieces of a device: reads the spans, compares the digest of each span's compressed bytes, inflates,
+ * compares each piece's digest, writes the pieces to `dataFd`. Nothing is written unless all of it was right.
+ */
+export interface FillResult {
+  readonly status: 'done' | 'source-changed' | 'bad-span' | 'bad-piece' | 'corrupt' | 'read-error' | 'write-error'
+  readonly message: string
+  readonly errno: number
+  /** The pieces' bytes one after the other, where status is `done` or `write-error` (serving goes on without a disk). */
+  readonly bytes: Buffer | undefined
+}
+export function fillPieces(options: FillOptions): Promise<FillResult>
+
+/** How a server gets at the bytes of a device. All devices read as zeros between `size` and the next 4096. */
+export type NativeDevice =
+  | {
+      /** A region of a file that is expected to stay as it is; another size, mtime or ctime is EIO for good. */
+      readonly kind: 'region'
+      readonly size: number
+      readonly fd: number
+      readonly offset: number
+      readonly fileSize: number
+      readonly mtimeNs: bigint
+      readonly ctimeNs: bigint
+    }
+  | {
+      /** A sparse file; byte i of `state` tells of the i-th MiB: 0 absent, 1 present but unchecked, >= 2 checked. */
+      readonly kind: 'pieces'
+      readonly size: number
+      readonly fd: number
+      readonly state: Uint8Array
+    }
+  | {
+      /** Rows of 32 bytes (u64 virtualOffset, deviceOffset, length, u32 device, u32 0), ascending; zeros between. */
+      readonly kind: 'virtual'
+      readonly size: number
+      readonly rows: Buffer
+    }
+  | { readonly kind: 'memory'; readonly size: number; readonly bytes: Buffer }
+
+export interface FuseServerOptions {
+  /** /dev/fuse, of which the server becomes the owner; it closes it. */
+  readonly fd: number
+  /**
+   * `erofs` serves the tree of the image `metadata`; `flat` serves the devices as files named `0`, `1`, … in one directory,
+   * sizes rounded up to 4096, for the kernel's EROFS to mount.
+   */
+  readonly kind: 'erofs' | 'flat'
+  readonly metadata: Buffer | undefined
+  readonly devices: readonly NativeDevice[]
+  readonly threads: number
+  /** With `default_permissions` the kernel checks modes and access is never asked. */
+  readonly checksAccess: boolean
+  /** Pieces [piece, piece + count) of a device are wanted and not checked; answered by `complete`, once per call. */
+  readonly onMiss: (device: number, piece: number, count: number) => void
+  /** A read of a device failed for good: its number, errno and a word for the log. */
+  readonly onFault: (device: number, errno: number, what: string) => void
+}
+
+/** A FUSE server in threads of its own. It lives until the kernel ends the connection (ENODEV) or `stop`. */
+export class FuseServer {
+  constructor(options: FuseServerOptions)
+  /** Settles when all threads have ended and the descriptor is closed; never rejects. */
+  readonly ended: Promise<void>
+  /** Answers a miss. errno 0: the state bytes are >= 2 now; else all that wait for one of the pieces get it. */
+  complete(device: number, piece: number, count: number, errno: number): void
+  /**
+   * Answers a miss with bytes that are not in the file, for a full disk: what waits for the piece is served from a
+   * small memory of the server, which keeps the last few such pieces.
+   */
+  completeWithBytes(device: number, piece: number, bytes: Buffer): void
+  /** Makes every later read of a device fail with errno. */
+  fail(device: number, errno: number): void
+  stats(): { readonly requests: number; readonly reads: number; readonly bytesRead: number; readonly misses: number }
+  /** Aborts: every request under way is answered with EIO and the threads end. */
+  stop(): void
+}
+
+/** Opens /dev/fuse, close-on-exec. */
+export function openFuseDevice(): number
+/**
+ * Makes a FUSE superblock over `fuseFd` and mounts it at `mountpoint` with mount(2); needs CAP_SYS_ADMIN. The server need
+ * not run yet. Rejects with an Error that has `errno` and `syscall`.
+ */
+export function mountFuse(options: {
+  readonly fuseFd: number
+  readonly mountpoint: string
+  readonly fsName: string
+  readonly allowOther: boolean
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<void>
+/** Runs fusermount3 and takes the descriptor that it hands back over its socket. */
+export function receiveFuseFd(socketFd: number): Promise<number>
+/**
+ * Makes the kernel driver's mount: an unattached FUSE superblock over `fuseFd`, whose server must be running, and EROFS from its
+ * files 0 (the image) and 1… (the devices), attached at `mountpoint`. `step` in a rejection tells how far it came.
+ */
+export function mountErofs(options: {
+  readonly fuseFd: number
+  readonly deviceCount: number
+  readonly readAheadKib: number
+  readonly mountpoint: string
+  readonly fsName: string
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<void>
+/** Punches a hole: frees the blocks of a stretch of a file. */
+export function punchHole(fd: number, offset: number, length: number): void
+/** Takes, changes or drops an OFD lock over a whole file without waiting; false when another description is in the way. */
+export function lockFile(fd: number, kind: 'read' | 'write' | 'none'): boolean
