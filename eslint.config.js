@@ -3,7 +3,7 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist/', '.build/', 'node_modules/', '.tap/'] },
+  { ignores: ['dist/', '.build/', 'node_modules/', '.tap/', 'native-bindings/build/'] },
   js.configs.recommended,
   tseslint.configs.strictTypeChecked,
   tseslint.configs.stylisticTypeChecked,

@@ -81,7 +81,8 @@ export interface FillOptions {
  * compares each piece's digest, writes the pieces to `dataFd`. Nothing is written unless all of it was right.
  */
 export interface FillResult {
-  readonly status: 'done' | 'source-changed' | 'bad-span' | 'bad-piece' | 'corrupt' | 'read-error' | 'write-error'
+  readonly status:
+    'done' | 'source-changed' | 'bad-span' | 'bad-piece' | 'corrupt' | 'read-error' | 'write-error'
   readonly message: string
   readonly errno: number
   /** The pieces' bytes one after the other, where status is `done` or `write-error` (serving goes on without a disk). */
@@ -149,7 +150,12 @@ export class FuseServer {
   completeWithBytes(device: number, piece: number, bytes: Buffer): void
   /** Makes every later read of a device fail with errno. */
   fail(device: number, errno: number): void
-  stats(): { readonly requests: number; readonly reads: number; readonly bytesRead: number; readonly misses: number }
+  stats(): {
+    readonly requests: number
+    readonly reads: number
+    readonly bytesRead: number
+    readonly misses: number
+  }
   /** Aborts: every request under way is answered with EIO and the threads end. */
   stop(): void
 }

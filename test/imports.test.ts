@@ -12,17 +12,19 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   logger: [],
   'byte-string': [],
+  // The addon's declarations lie beside src/.
+  native: ['..'],
   index: ['reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
   image: [],
   reference: ['image'],
   tar: [],
   erofs: [],
   compression: [],
-  cache: ['image'],
-  layer: ['tar', 'compression', 'cache', 'image'],
+  cache: ['image', 'native'],
+  layer: ['tar', 'compression', 'cache', 'image', 'native'],
   rootfs: ['layer', 'erofs', 'cache', 'tar', 'image'],
   source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
-  mount: ['rootfs', 'erofs', 'layer', 'cache'],
+  mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
   cli: ['reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
 }
 
@@ -35,6 +37,7 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['cache'],
   yargs: ['cli'],
   pino: ['logger'],
+  'node-gyp-build': ['native'],
   'zstddec/stream': ['compression'],
 }
 
