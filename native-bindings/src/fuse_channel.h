@@ -49,8 +49,6 @@ class FuseDeviceChannel final : public FuseChannel {
  private:
   FuseDeviceChannel(int fd, int wake_fd, bool is_initialized)
       : fd_(fd), wake_fd_(wake_fd), is_initialized_(is_initialized) {}
-  /** Waits until the mount was made and has a message. Gives 0 or -EINTR. */
-  int WaitForMount();
 
   const int fd_;
   /** -1 in a clone. */

@@ -1,0 +1,74 @@
+#include "fuse_server.h"
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "fuse_core.h"
+
+namespace ocimount {
+
+namespace {
+
+/** Gives an errno of either sign as a positive one. */
+int Errno(int error) { return error < -kMaxErrno || error > kMaxErrno ? EIO : std::abs(error); }
+
+}  // namespace
+
+FuseServer::FuseServer(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+
+FuseServer::~FuseServer() {
+  Stop();
+  if (core_->main_thread.joinable()) core_->main_thread.join();
+}
+
+std::unique_ptr<FuseServer> FuseServer::Start(const FuseServerOptions& options,
+                                              MissHandler* handler, std::function<void()> on_ended,
+                                              std::string* why) {
+  std::shared_ptr<FuseChannel> channel = FuseDeviceChannel::Open(options.fd);
+  if (channel == nullptr) {
+    *why = "Cannot serve FUSE: there are no descriptors left";
+    return nullptr;
+  }
+  return StartOn(std::move(channel), options, handler, std::move(on_ended), why);
+}
+
+std::unique_ptr<FuseServer> FuseServer::StartOn(std::shared_ptr<FuseChannel> channel,
+                                                const FuseServerOptions& options,
+                                                MissHandler* handler,
+                                                std::function<void()> on_ended, std::string* why) {
+  auto core = std::make_shared<Core>(std::move(channel), handler, std::move(on_ended));
+  if (!core->Open(options, why)) return nullptr;
+  if (!core->Start()) {
+    *why = "Cannot serve FUSE: there are no threads left";
+    return nullptr;
+  }
+  return std::unique_ptr<FuseServer>(new FuseServer(std::move(core)));
+}
+
+void FuseServer::Complete(uint32_t device, uint64_t piece, uint64_t count, int error) {
+  core_->misses.Complete(device, piece, count, Errno(error));
+}
+
+void FuseServer::CompleteWithBytes(uint32_t device, uint64_t piece, std::vector<uint8_t> bytes) {
+  if (bytes.size() > kPieceSize) {
+    Complete(device, piece, 1, EIO);
+    return;
+  }
+  core_->misses.CompleteWithBytes(
+      {device, piece}, std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
+}
+
+void FuseServer::Fail(uint32_t device, int error) {
+  core_->devices->Fail(device, error == 0 ? EIO : Errno(error));
+  core_->misses.WakeDevice(device);
+}
+
+FuseServerStats FuseServer::stats() const {
+  constexpr auto kOrder = std::memory_order_relaxed;
+  return {core_->requests.load(kOrder), core_->reads.load(kOrder),
+          core_->bytes_read.load(kOrder), core_->miss_count.load(kOrder)};
+}
+
+void FuseServer::Stop() { core_->Stop(); }
+
+}  // namespace ocimount
