@@ -1,0 +1,78 @@
+// One pass over a gzip blob: inflates it, hashes both sides, and records a checkpoint about every span size of output.
+//
+//   pread + blob hash ──chunks──▶ inflate ──1 MiB pieces──▶ device hash │ piece hash │ sink
+//                                    └──finished spans──▶ span digest, window
+//
+// Each arrow is a bounded queue between two threads, so memory does not grow with the blob. Inflating is the longest of
+// them; on two processors the others fit beside it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sha_digest.h"
+#include "span_record.h"
+
+namespace ocimount {
+
+/// Takes the uncompressed stream, in order, on a thread of the indexer. May block.
+class OutputSink {
+ public:
+  virtual ~OutputSink() = default;
+  /// Gives false when it wants no more; the rest of the blob is then only hashed.
+  virtual bool OnOutput(const uint8_t* bytes, size_t size, uint64_t device_offset) = 0;
+};
+
+struct GzipIndexRequest {
+  int fd = -1;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  HashKind blob_hash = HashKind::kSha256;
+  HashKind device_hash = HashKind::kSha256;
+  /// Least bytes of output between two checkpoints; at least kWindowSize.
+  uint64_t span_size = kPieceSize;
+  uint64_t max_output = 0;
+};
+
+enum class GzipIndexStatus { kDone, kCorrupt, kTruncated, kTooLarge, kAborted, kIoError };
+
+struct GzipIndexOutcome {
+  GzipIndexStatus status = GzipIndexStatus::kAborted;
+  std::string message;
+  int error_number = 0;
+  /// Of the whole blob, whatever was wrong with it; empty after kAborted and kIoError.
+  std::vector<uint8_t> blob_digest;
+  std::vector<uint8_t> device_digest;
+  uint64_t device_size = 0;
+  std::vector<uint8_t> spans;
+  std::vector<uint8_t> windows;
+  std::vector<uint8_t> piece_digests;
+};
+
+class GzipIndexer {
+ public:
+  GzipIndexer(const GzipIndexRequest& request, OutputSink* sink) : request_(request), sink_(sink) {}
+
+  /// Runs the pass to its end, once.
+  GzipIndexOutcome Run();
+
+  /// From any thread: ends the pass soon.
+  void Abort() { is_aborted_ = true; }
+  /// From any thread: no more output is wanted, the rest of the blob is only hashed.
+  void SkipOutput() { is_skipping_ = true; }
+  /// Compressed bytes read so far.
+  uint64_t progress() const { return progress_; }
+
+ private:
+  friend class GzipPass;
+
+  const GzipIndexRequest request_;
+  OutputSink* const sink_;
+  std::atomic<bool> is_aborted_{false};
+  std::atomic<bool> is_skipping_{false};
+  std::atomic<uint64_t> progress_{0};
+};
+
+}  // namespace ocimount
