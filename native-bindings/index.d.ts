@@ -65,9 +65,9 @@ export interface FillOptions {
   readonly spans: Buffer
   /** The packed window of the first of them; empty where it needs none. */
   readonly window: Buffer
-  /** Where the first span ends on: compressed and device offset behind the last of `spans`. */
+  /** Where the span behind the last of `spans` begins, and its `bits`; the blob's length and 0 where there is none. */
   readonly compressedEnd: number
-  readonly deviceEnd: number
+  readonly bitsEnd: number
   /** Where the pieces go: addresses of the file are those of the device. -1: nowhere, they are only returned. */
   readonly dataFd: number
   readonly firstPiece: number
@@ -164,7 +164,8 @@ export class FuseServer {
 export function openFuseDevice(): number
 /**
  * Makes a FUSE superblock over `fuseFd` and mounts it at `mountpoint` with mount(2); needs CAP_SYS_ADMIN. The server need
- * not run yet. Rejects with an Error that has `errno` and `syscall`.
+ * not run yet. Without `allowOther` the kernel leaves modes to the server, whose `checksAccess` must then be set. Rejects with
+ * an Error that has `code`, `errno` (negative, as those of Node.js), `syscall` and `step`.
  */
 export function mountFuse(options: {
   readonly fuseFd: number
@@ -173,18 +174,28 @@ export function mountFuse(options: {
   readonly allowOther: boolean
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
-/** Runs fusermount3 and takes the descriptor that it hands back over its socket. */
-export function receiveFuseFd(socketFd: number): Promise<number>
+/**
+ * Has fusermount3 make the same mount for an ordinary user, and gives the descriptor of /dev/fuse that it hands back. Rejects
+ * with what it wrote.
+ */
+export function fusermount(options: {
+  readonly mountpoint: string
+  readonly fsName: string
+  readonly allowOther: boolean
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<number>
 /**
  * Makes the kernel driver's mount: an unattached FUSE superblock over `fuseFd`, whose server must be running, and EROFS from its
  * files 0 (the image) and 1… (the devices), attached at `mountpoint`. `step` in a rejection tells how far it came.
+ * `sourceLink` is a path in a directory of the caller's where a symlink to the image is made, and removed when the mount is
+ * there; the kernel shows that path as the mount's source.
  */
 export function mountErofs(options: {
   readonly fuseFd: number
   readonly deviceCount: number
   readonly readAheadKib: number
   readonly mountpoint: string
-  readonly fsName: string
+  readonly sourceLink: string
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
 /** Punches a hole: frees the blocks of a stretch of a file. */

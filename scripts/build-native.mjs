@@ -57,6 +57,7 @@ function build() {
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
+  rmSync(logFile, { force: true })
   if (status === 0) return undefined
   const output = `${error?.message ?? ''}${stdout}${stderr}`
   mkdirSync(dirname(logFile), { recursive: true })

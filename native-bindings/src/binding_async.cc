@@ -1,0 +1,62 @@
+#include "binding_async.h"
+
+#include <cerrno>
+#include <exception>
+#include <utility>
+
+#include "kernel_mount.h"
+
+namespace ocimount {
+namespace {
+
+void ExecuteTask(napi_env, void* data) {
+  Task* task = static_cast<Task*>(data);
+  try {
+    task->run();
+  } catch (const std::exception&) {
+    task->is_out_of_memory = true;
+  }
+}
+
+void CompleteTask(napi_env env, napi_status status, void* data) {
+  const std::unique_ptr<Task> task(static_cast<Task*>(data));
+  if (status == napi_ok) {
+    bool rejects = task->is_out_of_memory;
+    napi_value value = task->is_out_of_memory
+                           ? SystemError(env, Failure(ENOMEM, "malloc"))
+                           : task->settle(env, &rejects);
+    (rejects ? napi_reject_deferred : napi_resolve_deferred)(env, task->deferred, value);
+  }
+  task->kept.Drop(env);
+  napi_delete_async_work(env, task->work);
+}
+
+}  // namespace
+
+napi_value RunTask(napi_env env, std::unique_ptr<Task> task) {
+  napi_value promise = nullptr;
+  napi_create_promise(env, &task->deferred, &promise);
+  napi_create_async_work(env, nullptr, Text(env, "ocimount"), ExecuteTask, CompleteTask, task.get(),
+                         &task->work);
+  if (napi_queue_async_work(env, task->work) == napi_ok) task.release();
+  return promise;
+}
+
+napi_threadsafe_function NewQueue(napi_env env, void* context,
+                                  napi_threadsafe_function_call_js on_event) {
+  napi_threadsafe_function queue = nullptr;
+  napi_create_threadsafe_function(env, nullptr, nullptr, Text(env, "ocimount"), 0, 1, nullptr,
+                                  nullptr, context, on_event, &queue);
+  return queue;
+}
+
+bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& arguments) {
+  const napi_status status = napi_call_function(env, Undefined(env), function, arguments.size(),
+                                                arguments.data(), nullptr);
+  if (status == napi_ok) return true;
+  napi_value error = nullptr;
+  if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
+  return false;
+}
+
+}  // namespace ocimount
