@@ -22,7 +22,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   compression: [],
   cache: ['image', 'native'],
   layer: ['tar', 'compression', 'cache', 'image', 'native'],
-  rootfs: ['layer', 'erofs', 'cache', 'tar', 'image'],
+  rootfs: ['layer', 'erofs', 'cache', 'tar', 'image', 'native'],
   source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
   mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
   cli: ['reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],

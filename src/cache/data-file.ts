@@ -12,8 +12,8 @@ import { open, rm, type FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isOcimountError, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
+import type { NativeDevice } from '../native.js'
 import {
-  addPiece,
   DATA_MAP_NAME,
   DATA_NAME,
   decodeDigests,
@@ -30,6 +30,11 @@ import { corruptError, isMissing, storageError } from './storage-error.js'
 
 export { DataFileWriter } from './data-file-writer.js'
 
+// The states of a piece; the addon knows the numbers too.
+const PIECE_ABSENT = 0
+const PIECE_UNCHECKED = 1
+const PIECE_CHECKED = 2
+
 // Buffers kept for pieces to be checked; more reads than this at once allocate their own.
 const MAX_SPARE_BUFFERS = 4
 
@@ -40,7 +45,8 @@ export class DataFile {
   readonly #handle: FileHandle
   readonly #map: PieceMap
   readonly #digests: Buffer
-  readonly #checked: Buffer
+  /** What this process knows of each piece. */
+  readonly #states: Uint8Array
   readonly #spare: Buffer[] = []
   #seen: BigIntStats
   #isDropping = true
@@ -52,7 +58,8 @@ export class DataFile {
     this.#handle = handle
     this.#map = map
     this.#digests = digests
-    this.#checked = Buffer.alloc(map.present.length)
+    this.#states = new Uint8Array(pieceCount(map.deviceSize))
+    this.#uncheck()
     this.#seen = fstatSync(handle.fd, { bigint: true })
   }
 
@@ -168,8 +175,29 @@ export class DataFile {
       throw await this.#drop(`piece ${piece} ${isWhole ? 'has another SHA-256' : 'is cut off'}`)
     }
     // Not when another read has found a change meanwhile: what was read before it proves nothing after it.
-    if (seen === this.#seen) addPiece(this.#checked, piece)
+    if (seen === this.#seen) Atomics.store(this.#states, piece, PIECE_CHECKED)
     return bytes
+  }
+
+  /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
+  native(): NativeDevice {
+    return { kind: 'pieces', size: this.size, fd: this.#handle.fd, state: this.#states }
+  }
+
+  /**
+   * Checks pieces that were not checked yet.
+   *
+   * @throws OcimountError as {@link DataFile.read}
+   */
+  async ensure(piece: number, count: number): Promise<void> {
+    const buffer = this.#spare.pop() ?? Buffer.allocUnsafeSlow(PIECE_SIZE)
+    try {
+      for (let one = piece; one < piece + count; one++) {
+        if (!this.#isChecked(one)) await this.readPiece(one, buffer)
+      }
+    } finally {
+      if (this.#spare.length < MAX_SPARE_BUFFERS) this.#spare.push(buffer)
+    }
   }
 
   /** Waits for reads under way and closes the file. */
@@ -179,8 +207,15 @@ export class DataFile {
     await this.#handle.close()
   }
 
+  #uncheck(): void {
+    for (let piece = 0; piece < this.#states.length; piece++) {
+      const state = hasPiece(this.#map.present, piece) ? PIECE_UNCHECKED : PIECE_ABSENT
+      Atomics.store(this.#states, piece, state)
+    }
+  }
+
   #isChecked(piece: number): boolean {
-    return hasPiece(this.#checked, piece)
+    return Atomics.load(this.#states, piece) === PIECE_CHECKED
   }
 
   /** Reads bytes of checked pieces; false when the file changed, so that they must be checked anew. */
@@ -192,7 +227,7 @@ export class DataFile {
     if (seen === this.#seen && !(isWhole && isSameState(now, seen))) {
       // Removing the file or changing its mode does this as well, so it is no error in itself.
       this.#seen = now
-      this.#checked.fill(0)
+      this.#uncheck()
     }
     return isWhole && seen === this.#seen
   }

@@ -84,11 +84,6 @@ export function hasPiece(bits: Uint8Array, piece: number): boolean {
   return ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0
 }
 
-/** Sets the bit of a piece. */
-export function addPiece(bits: Uint8Array, piece: number): void {
-  bits[piece >>> 3] = (bits[piece >>> 3] ?? 0) | (1 << (piece & 7))
-}
-
 function encodeHeader(magic: string, deviceSize: number): Buffer {
   const header = Buffer.alloc(HEADER_SIZE)
   header.write(magic, 'latin1')

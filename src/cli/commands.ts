@@ -2,6 +2,8 @@
 // of its own that is loaded only when the command runs.
 
 import type { Options } from 'yargs'
+import { DRIVER_NAMES } from '../mount/driver.js'
+import type { DriverName } from '../mount/mount.js'
 import type { ExitStatus } from './exit-codes.js'
 
 /** What the parser hands to a command; which fields are there follows from the command's own options. */
@@ -10,7 +12,7 @@ export interface CommandArguments {
   readonly mountpoint: string
   readonly paths: readonly string[]
   readonly cacheDir: string | undefined
-  readonly driver: 'auto' | 'fuse-native'
+  readonly driver: DriverName
   readonly platform: string | undefined
   readonly ref: string | undefined
   readonly verify: 'background' | 'before'
@@ -97,7 +99,11 @@ const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
 
 const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
   ...IMAGE_OPTIONS,
-  driver: { choices: ['auto', 'fuse-native'], default: 'auto', describe: 'What serves the mount' },
+  driver: {
+    choices: ['auto', ...DRIVER_NAMES],
+    default: 'auto',
+    describe: 'What serves the mount; auto: the first that works',
+  },
   foreground: {
     type: 'boolean',
     alias: 'f',

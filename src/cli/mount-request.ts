@@ -3,6 +3,8 @@
 import { resolve } from 'node:path'
 import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
+import { DRIVER_NAMES } from '../mount/driver.js'
+import type { DriverName } from '../mount/mount.js'
 import type { CommandArguments } from './commands.js'
 
 /** Everything the serving process needs to know; JSON-safe, paths absolute. */
@@ -12,7 +14,7 @@ export interface MountRequest {
   /** The caller's working directory: relative paths in `image` begin there. */
   readonly cwd: string
   readonly cacheDir: string | undefined
-  readonly driver: 'auto' | 'fuse-native'
+  readonly driver: DriverName
   readonly platform: string | undefined
   readonly ref: string | undefined
   readonly verify: 'background' | 'before'
@@ -109,7 +111,7 @@ const FLAGS: Readonly<Record<string, (request: Mutable<MountRequest>) => void>> 
 
 const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: string) => void>> = {
   driver: (request, value) =>
-    (request.driver = oneOf('driver', value, ['auto', 'fuse-native'] as const)),
+    (request.driver = oneOf('driver', value, ['auto', ...DRIVER_NAMES] as const)),
   verify: (request, value) =>
     (request.verify = oneOf('verify', value, ['background', 'before'] as const)),
   platform: (request, value) => (request.platform = value),

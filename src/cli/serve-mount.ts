@@ -160,7 +160,7 @@ async function start(
     verification: rootfs.isVerified ? 'verified' : 'pending',
     altered: rootfs.info.readReport().total,
     // What the driver cannot show at all; names and times that it alters are in `status`.
-    hidden: rootfs.info.counts.notUtf8,
+    hidden: mount.driver === 'fuse-native' ? rootfs.info.counts.notUtf8 : 0,
     warnings: [...image.warnings, ...platformWarning(request, image)],
     seconds: seconds(begin, mounted),
     openSeconds: seconds(begin, opened),

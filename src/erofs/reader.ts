@@ -32,6 +32,11 @@ export class ErofsImage {
     this.#superblock = readSuperblock(bytes)
   }
 
+  /** The image itself, and whatever follows it in the buffer; must not be changed. */
+  get bytes(): Buffer {
+    return this.#bytes
+  }
+
   get rootNid(): number {
     return this.#superblock.rootNid
   }

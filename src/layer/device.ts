@@ -1,6 +1,7 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
 import type { OcimountError } from '../errors.js'
+import type { NativeDevice } from '../native.js'
 
 /**
  * Reads a layer's uncompressed bytes.
@@ -24,6 +25,21 @@ export interface LayerDevice {
    * device whose bytes are checked as they are read has no need of it.
    */
   fail?(error: OcimountError): void
+  /** Calls the listener once when the device fails for good, at once where it has. */
+  onFailure?(listener: (error: OcimountError) => void): void
+  /** Takes note that native code found the bytes unreadable; `what` is for the log. */
+  noteFault?(what: string): void
+  /**
+   * Says how native code gets at the same bytes, for as long as the device is open. `firstLayer` is the number that
+   * native code knows the first layer's device by.
+   */
+  native(firstLayer: number): NativeDevice
+  /**
+   * Makes pieces readable for native code: checks them and raises their state. Only of a device of the kind `pieces`.
+   *
+   * @throws OcimountError as {@link LayerDevice.read}
+   */
+  ensure?(piece: number, count: number): Promise<void>
   /** Releases the file; reading afterwards is an error. */
   close(): Promise<void>
 }

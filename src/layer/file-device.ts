@@ -5,6 +5,7 @@ import { fstatSync, type BigIntStats } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
 
 import { OcimountError } from '../errors.js'
+import type { NativeDevice } from '../native.js'
 import { openRegion, readFailed, sourceChanged } from './blob-file.js'
 import type { LayerDevice } from './device.js'
 import type { FileRegion } from './layer-blob.js'
@@ -17,6 +18,7 @@ export class DirectDevice implements LayerDevice {
   readonly #mtimeNs: bigint
   readonly #ctimeNs: bigint
   readonly #fileSize: bigint
+  readonly #listeners: ((error: OcimountError) => void)[] = []
   #failure: OcimountError | undefined
   #isClosed = false
 
@@ -50,7 +52,30 @@ export class DirectDevice implements LayerDevice {
 
   /** Makes this and every later read fail; the first error given stays. */
   fail(error: OcimountError): void {
-    this.#failure ??= error
+    if (this.#failure !== undefined) return
+    this.#failure = error
+    for (const listener of this.#listeners) listener(error)
+  }
+
+  onFailure(listener: (error: OcimountError) => void): void {
+    if (this.#failure === undefined) this.#listeners.push(listener)
+    else listener(this.#failure)
+  }
+
+  noteFault(): void {
+    this.fail(sourceChanged(this.#region.path))
+  }
+
+  native(): NativeDevice {
+    return {
+      kind: 'region',
+      size: this.size,
+      fd: this.#handle.fd,
+      offset: this.#region.offset,
+      fileSize: Number(this.#fileSize),
+      mtimeNs: this.#mtimeNs,
+      ctimeNs: this.#ctimeNs,
+    }
   }
 
   async read(target: Buffer, deviceOffset: number): Promise<void> {

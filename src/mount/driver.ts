@@ -55,16 +55,20 @@ export interface LiveMount {
   listLimits(): Promise<readonly DriverLimit[]>
 }
 
+/** The drivers, best first; `auto` takes the first that works. */
+export const DRIVER_NAMES = ['kernel', 'fuse', 'fuse-native'] as const
+
 /** One way of mounting. */
 export interface MountDriver {
-  readonly name: 'fuse-native'
+  readonly name: (typeof DRIVER_NAMES)[number]
   /** Gives undefined when the driver can work here, else why it cannot and what helps. */
   isAvailable(): Promise<string | undefined>
   /**
    * Mounts at a canonical path that `checkMountpoint` accepted; returns when it is usable. A failed start leaves
    * nothing behind.
    *
-   * @throws OcimountError `DRIVER_UNAVAILABLE`, `MOUNT_DENIED`, `MOUNT_FAILED`
+   * @throws OcimountError `DRIVER_UNAVAILABLE` also where only the attempt shows that the kernel cannot, `MOUNT_DENIED`,
+   *   `MOUNT_FAILED`
    */
   mount(target: MountTarget, mountpoint: string, flags: MountFlags): Promise<LiveMount>
 }

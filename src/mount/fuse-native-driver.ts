@@ -4,7 +4,6 @@
 //   open ──INIT from the kernel──▶ mounted ──the superblock dies──▶ finished
 //     └── fails: whatever was mounted is detached again
 
-import { writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
@@ -17,13 +16,12 @@ import { listLimits } from './fuse-native-limits.js'
 import { FUSE_TYPE, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { RootfsOperations } from './operations.js'
+import { widenReadAhead } from './read-ahead.js'
 import { watchSession, type Session } from './session.js'
 import { detach, detachMount } from './unmount.js'
 
 // libfuse computes with doubles and the kernel with jiffies; some thirty years fit both.
 const FOR_EVER_SECONDS = 1_000_000_000
-// Requests stay at 128 KiB, the most that libfuse 2 takes; a longer window has several of them under way.
-const READ_AHEAD_KIB = 1024
 const MAX_FS_NAME = 200
 
 /** Serves an image through `fuse-native`. Known limits: DESIGN section 8. */
@@ -145,15 +143,6 @@ async function detachFailed(mountpoint: string): Promise<void> {
   await detach(mountpoint, true).catch((error: unknown) => {
     log.error({ mountpoint: escapeText(mountpoint) }, messageOf(error))
   })
-}
-
-/** Only root may; without it reading in order is slower. */
-async function widenReadAhead(device: string): Promise<void> {
-  try {
-    await writeFile(`/sys/class/bdi/${device}/read_ahead_kb`, String(READ_AHEAD_KIB))
-  } catch (error) {
-    log.debug({ error: messageOf(error) }, 'Read-ahead stays at its default')
-  }
 }
 
 /** Lets the event loop end. The package can do so only behind its own unmount, which runs a shell. */

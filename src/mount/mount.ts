@@ -11,10 +11,12 @@ import { mkdir, mkdtemp, realpath, rmdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import { fuseDriver } from './fuse-driver.js'
 import { fuseNativeDriver } from './fuse-native-driver.js'
+import { kernelDriver } from './kernel-driver.js'
 import { mountAt, readMountinfo } from './mountinfo.js'
 import { checkMountpoint } from './mountpoint.js'
 import { checkOverlayAccess, mountOverlay } from './overlay.js'
@@ -50,30 +52,59 @@ export async function mountRootfs(
   mountpoint: string,
   options: MountOptions = {},
 ): Promise<RootfsMount> {
-  const driver = chooseDriver(options.driver ?? 'auto')
   const path = await checkMountpoint(mountpoint)
-  const { writable = false } = options
+  const { driver: name = 'auto', writable = false } = options
   if (writable === false) {
-    const mount = await driver.mount(target, path, options)
-    return { ...mount, driver: driver.name, isWritable: false }
+    const { live, driver } = await mountWith(name, (one) => one.mount(target, path, options))
+    return { ...live, driver: driver.name, isWritable: false }
   }
   checkOverlayAccess()
   const work = await makeWorkDirectory(options.workDirectory)
   try {
-    const mount = await stack(driver, target, { path, work, options })
-    return { ...mount, driver: driver.name, isWritable: true }
+    const { live, driver } = await mountWith(name, (one) =>
+      stack(one, target, { path, work, options }),
+    )
+    return { ...live, driver: driver.name, isWritable: true }
   } finally {
     await removeEmpty([join(work, 'lower'), join(work, 'scratch'), work])
   }
 }
 
-/** There is one driver for now; `auto` takes the first that works. */
-function chooseDriver(name: DriverName): MountDriver {
-  switch (name) {
-    case 'auto':
-    case 'fuse-native':
-      return fuseNativeDriver
+/** Best first. */
+const DRIVERS: readonly MountDriver[] = [kernelDriver, fuseDriver, fuseNativeDriver]
+
+/**
+ * Mounts with the named driver, or with the first that works.
+ *
+ * One that is not there at all is passed over; one that should have worked and was refused by the kernel is passed over with
+ * a warning in the log. Any other failure is not the driver's.
+ */
+async function mountWith(
+  name: DriverName,
+  mount: (driver: MountDriver) => Promise<LiveMount>,
+): Promise<{ readonly live: LiveMount; readonly driver: MountDriver }> {
+  const candidates = DRIVERS.filter((driver) => name === 'auto' || driver.name === name)
+  const reasons: string[] = []
+  for (const driver of candidates) {
+    const reason = candidates.length > 1 ? await driver.isAvailable() : undefined
+    if (reason !== undefined) {
+      log.info({ driver: driver.name }, reason)
+      reasons.push(reason)
+      continue
+    }
+    try {
+      return { live: await mount(driver), driver }
+    } catch (error) {
+      if (name !== 'auto' || !isOcimountError(error, 'DRIVER_UNAVAILABLE')) throw error
+      log.warn({ driver: driver.name }, error.message)
+      reasons.push(error.message)
+    }
   }
+  // The last one is the one that needs least.
+  throw new OcimountError(
+    'DRIVER_UNAVAILABLE',
+    reasons.at(-1) ?? 'Cannot mount: there is no driver',
+  )
 }
 
 async function stack(
@@ -84,7 +115,7 @@ async function stack(
   const { path, work, options } = place
   const lower = join(work, 'lower')
   const scratch = join(work, 'scratch')
-  await mkdir(lower, { mode: 0o700 })
+  await mkdir(lower, { mode: 0o700, recursive: true })
   const mount = await driver.mount(target, lower, options)
   try {
     const directory =

@@ -7,11 +7,14 @@
 // listed like any other.
 
 import { readFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 
 /** The filesystem type that the kernel shows for a mount of ours. */
 export const FUSE_TYPE = 'fuse.ocimount'
 /** What the source of an overlay of ours begins with. */
 export const OVERLAY_SOURCE = 'ocimount'
+/** What the last part of the source of an EROFS mount of ours begins with; see kernel-driver.ts. */
+export const EROFS_SOURCE = 'ocimount:'
 
 /** One mount, escapes resolved. Paths that are not UTF-8 hold U+FFFD and equal no path of ours. */
 export interface MountEntry {
@@ -69,8 +72,16 @@ export function mountAt(entries: readonly MountEntry[], path: string): MountEntr
 
 /** Tells whether a mount was made by ocimount. */
 export function isOurMount(entry: MountEntry): boolean {
-  if (entry.fsType === FUSE_TYPE) return true
-  return entry.fsType === 'overlay' && entry.source.startsWith(OVERLAY_SOURCE)
+  switch (entry.fsType) {
+    case FUSE_TYPE:
+      return true
+    case 'erofs':
+      return basename(entry.source).startsWith(EROFS_SOURCE)
+    case 'overlay':
+      return entry.source.startsWith(OVERLAY_SOURCE)
+    default:
+      return false
+  }
 }
 
 /** The kernel writes space, tab, newline, backslash and `#` as a backslash and three octal digits. */

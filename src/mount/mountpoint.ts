@@ -6,7 +6,7 @@ import { access, realpath, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
-import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
+import { isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 
 /** fuse-native keeps the path in an array of 1024 bytes. */
 const MAX_PATH_BYTES = 1023
@@ -98,7 +98,7 @@ function busy(mountpoint: string, entry: MountEntry): OcimountError {
   const shown = escapeText(mountpoint)
   let why = `it is already a mount point (${escapeText(entry.fsType)})`
   if (isOurMount(entry)) {
-    const kind = entry.fsType === FUSE_TYPE ? 'an image' : 'a writable image'
+    const kind = entry.fsType === 'overlay' ? 'a writable image' : 'an image'
     why = `${kind} is already mounted there; unmount it with: ocimount umount ${shown}`
   }
   return new OcimountError('MOUNT_BUSY', `Cannot mount at ${shown}: ${why}`)

@@ -2,6 +2,7 @@
 
 import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
+import type { NativeDevice } from '../native.js'
 import { firstRowBehind, type VirtualTable } from './virtual-table.js'
 
 /**
@@ -46,6 +47,10 @@ export class VirtualDevice implements LayerDevice {
     await allDone(reads)
   }
 
+  native(firstLayer: number): NativeDevice {
+    return { kind: 'virtual', size: this.size, rows: encodeRows(this.table, firstLayer) }
+  }
+
   close(): Promise<void> {
     this.isClosed = true
     return Promise.resolve()
@@ -63,6 +68,22 @@ export class VirtualDevice implements LayerDevice {
     await device.read(piece, deviceOffset)
   }
 }
+
+/** Encodes the rows as the addon takes them; see native-bindings/index.d.ts. */
+function encodeRows(table: VirtualTable, firstLayer: number): Buffer {
+  const rows = Buffer.alloc(table.rowCount * NATIVE_ROW_SIZE)
+  for (let index = 0; index < table.rowCount; index++) {
+    const { virtualOffset, deviceOffset, length, device } = table.row(index)
+    const at = index * NATIVE_ROW_SIZE
+    rows.writeBigUInt64LE(BigInt(virtualOffset), at)
+    rows.writeBigUInt64LE(BigInt(deviceOffset), at + 8)
+    rows.writeBigUInt64LE(BigInt(length), at + 16)
+    rows.writeUInt32LE(device + firstLayer, at + 24)
+  }
+  return rows
+}
+
+const NATIVE_ROW_SIZE = 32
 
 /** A sparse map of 512-byte rows would otherwise start thousands of reads for one request. */
 const MAX_PARALLEL_READS = 64

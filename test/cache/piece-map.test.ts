@@ -1,6 +1,5 @@
 import t from 'tap'
 import {
-  addPiece,
   decodeDigests,
   decodeMap,
   encodeDigests,
@@ -44,10 +43,6 @@ t.test('decodeMap() and decodeDigests() give back what was encoded', (t) => {
     const encoded = Buffer.concat(encodeDigests(size, digests))
     t.ok(decodeDigests(encoded, size, 'x').equals(Buffer.concat(digests)))
   }
-  const bits = Buffer.alloc(2)
-  addPiece(bits, 3)
-  addPiece(bits, 8)
-  t.equal(bits.toString('hex'), '0801')
   t.end()
 })
 

@@ -41,6 +41,7 @@ export function memoryDevice(content: Buffer): LayerDevice {
       if (deviceOffset + target.length > content.length) throw new Error('read behind the end')
       content.copy(target, 0, deviceOffset)
     },
+    native: () => ({ kind: 'memory', size: content.length, bytes: content }),
     close: async () => undefined,
   }
 }

@@ -39,6 +39,7 @@ export function memoryDevice(bytes: Buffer): LayerDevice {
       bytes.copy(target, 0, deviceOffset)
       return Promise.resolve()
     },
+    native: () => ({ kind: 'memory', size: bytes.length, bytes }),
     close: () => Promise.resolve(),
   }
 }
