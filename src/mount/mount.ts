@@ -84,27 +84,22 @@ async function mountWith(
   mount: (driver: MountDriver) => Promise<LiveMount>,
 ): Promise<{ readonly live: LiveMount; readonly driver: MountDriver }> {
   const candidates = DRIVERS.filter((driver) => name === 'auto' || driver.name === name)
-  const reasons: string[] = []
   for (const driver of candidates) {
-    const reason = candidates.length > 1 ? await driver.isAvailable() : undefined
+    // The last one is tried in any case: what it says is the reason that is told.
+    const reason = driver === candidates.at(-1) ? undefined : await driver.isAvailable()
     if (reason !== undefined) {
       log.info({ driver: driver.name }, reason)
-      reasons.push(reason)
       continue
     }
     try {
       return { live: await mount(driver), driver }
     } catch (error) {
-      if (name !== 'auto' || !isOcimountError(error, 'DRIVER_UNAVAILABLE')) throw error
+      if (driver === candidates.at(-1)) throw error
+      if (!isOcimountError(error, 'DRIVER_UNAVAILABLE')) throw error
       log.warn({ driver: driver.name }, error.message)
-      reasons.push(error.message)
     }
   }
-  // The last one is the one that needs least.
-  throw new OcimountError(
-    'DRIVER_UNAVAILABLE',
-    reasons.at(-1) ?? 'Cannot mount: there is no driver',
-  )
+  throw new OcimountError('INTERNAL', `Cannot mount with the driver ${name}: there is none`)
 }
 
 async function stack(
