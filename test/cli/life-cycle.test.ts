@@ -72,13 +72,14 @@ t.test('what is not mounted, or not ours, is left alone', { skip }, async (t) =>
 t.test('list and status show every mount, hostile paths escaped', { skip }, async (t) => {
   const fixture = cliFixture(t)
   const image = writeSample(fixture.dir)
-  const first = await mount(t, fixture, { image })
+  // The driver that cannot show everything, so that there is something to tell.
+  const first = await mount(t, fixture, { image, args: ['--driver=fuse-native'] })
   const evil = await mount(t, fixture, { image, name: `at${HOSTILE}`, args: ['--writable'] })
   const list = (await fixture.ocimount(['list'])).stdout.trimEnd().split('\n')
   t.match(list, [
     /^mount point +image +driver +state +verification +pid$/,
     new RegExp(`^${first.mountpoint} .*example/app:latest +fuse-native +ready .* ${first.pid}$`),
-    /fuse-native \+ overlay/,
+    / \+ overlay/,
   ])
   t.ok(list[2]?.startsWith(`${fixture.dir}/at${HOSTILE_SHOWN} `))
   t.equal(list.length, 3)
@@ -130,10 +131,8 @@ t.test('a server that does not answer is told, and detached without it', { skip 
   const { mountpoint, pid } = await mount(t, fixture, { image: writeSample(fixture.dir) })
   process.kill(pid, 'SIGSTOP')
   try {
-    const [status, lazily] = await Promise.all([
-      fixture.ocimount(['status', mountpoint], { timeoutMs: 30_000 }),
-      fixture.ocimount(['umount', '-l', mountpoint], { timeoutMs: 30_000 }),
-    ])
+    const status = await fixture.ocimount(['status', mountpoint], { timeoutMs: 30_000 })
+    const lazily = await fixture.ocimount(['umount', '-l', mountpoint], { timeoutMs: 30_000 })
     t.match(status, { status: 0, stdout: /^State: +ready, does not answer$/m })
     t.match(lazily, { status: 0, stdout: '', stderr: '' })
     t.strictSame(fixture.mounts(), [])

@@ -19,7 +19,7 @@ import { writeSample } from './sample-image.js'
 
 const skip = rootSkipReason()
 const SUMMARY =
-  /^ocimount: (?:docker.io\/)?example\/app:latest \(linux\/amd64\): 2 layers, \d+ files, fuse-native, \d+\.\d+ s$/m
+  /^ocimount: (?:docker.io\/)?example\/app:latest \(linux\/amd64\): 2 layers, \d+ files, (?:kernel|fuse|fuse-native), \d+\.\d+ s$/m
 
 /** Starts the command in the foreground and gives what it said and how it ended. */
 function foreground(
@@ -80,7 +80,7 @@ t.test('--json is one document, --quiet is silence', { skip }, async (t) => {
     mountpoint,
     image: /example\/app:latest$/,
     layers: 2,
-    driver: 'fuse-native',
+    driver: /^(?:kernel|fuse|fuse-native)$/,
     writable: false,
     altered: 1,
     pid: Number,
@@ -206,7 +206,7 @@ t.test('--writable keeps nothing, --writable=DIR keeps what is written', { skip 
   ] as const) {
     for (const turn of [1, 2]) {
       const mounted = await fixture.ocimount([option, image, mountpoint])
-      t.match(mounted, { status: 0, stderr: /fuse-native \+ overlay/ })
+      t.match(mounted, { status: 0, stderr: /(?:kernel|fuse|fuse-native) \+ overlay/ })
       t.equal(existsSync(join(mountpoint, 'new')), isKept && turn === 2, `${option}, ${turn}`)
       writeFileSync(join(mountpoint, 'new'), 'x')
       writeFileSync(join(mountpoint, 'etc/motd'), 'changed\n')

@@ -32,8 +32,8 @@ const REFUSED: readonly (readonly [args: readonly string[], message: string])[] 
   [['ls', '-lZ', 'app.tar'], `${UNDERSTAND} there is no option -Z ${HELP}`],
   [['cat', '--json', 'app.tar', 'a'], `${UNDERSTAND} there is no option --json ${HELP}`],
   [
-    ['--driver', 'kernel', 'app.tar', '/mnt'],
-    `${UNDERSTAND} --driver takes auto, fuse-native, not "kernel" ${HELP}`,
+    ['--driver', 'nbd', 'app.tar', '/mnt'],
+    `${UNDERSTAND} --driver takes auto, kernel, fuse, fuse-native, not "nbd" ${HELP}`,
   ],
   [['cache', 'prune', '--max-size'], `${UNDERSTAND} --max-size needs a value ${HELP}`],
   [['cache', 'prune'], 'Cannot prune the cache: --max-size says how much may stay (0 for nothing)'],

@@ -4,6 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { cliFixture } from '../helpers/cli-fixture.js'
+import { testedDrivers } from '../helpers/drivers.js'
 import { corpora, whyNoMounts } from '../helpers/run-cli.js'
 import { diffTrees, readTree, snapshotTree } from '../helpers/trees.js'
 
@@ -15,6 +16,7 @@ if (skip || root === undefined) {
     t.end()
   })
 } else {
+  const drivers = await testedDrivers()
   const images = readdirSync(join(root, 'images')).filter(
     (name) => !name.startsWith('docker-archive'),
   )
@@ -24,16 +26,22 @@ if (skip || root === undefined) {
     t.test(`${name} equals what umoci unpacks`, async (t) => {
       t.ok(existsSync(expected), 'there is an expectation')
       const fixture = cliFixture(t)
-      const mountpoint = fixture.mountpoint()
-      const mounted = await fixture.ocimount([join(root, 'images', name), mountpoint])
-      t.equal(mounted.status, 0, mounted.stderr)
-      t.match(mounted.stderr, /^ocimount: .*fuse-native, \d/m, 'one line says what was mounted')
-      const tree = await snapshotTree(mountpoint)
-      t.strictSame(diffTrees(tree, readTree(expected)), [])
-      t.ok(tree.length > 1)
-      const unmounted = await fixture.ocimount(['umount', mountpoint])
-      t.equal(unmounted.status, 0, unmounted.stderr)
-      t.strictSame(fixture.mounts(), [])
+      for (const driver of drivers) {
+        t.test(`with ${driver.name}`, { skip: driver.skip }, async (t) => {
+          const mountpoint = fixture.mountpoint(driver.name)
+          const args = ['--driver', driver.name, join(root, 'images', name), mountpoint]
+          const mounted = await fixture.ocimount(args)
+          t.equal(mounted.status, 0, mounted.stderr)
+          const line = new RegExp(`^ocimount: .* ${driver.name}, \\d`, 'm')
+          t.match(mounted.stderr, line, 'one line says what was mounted')
+          const tree = await snapshotTree(mountpoint)
+          t.strictSame(diffTrees(tree, readTree(expected)), [])
+          t.ok(tree.length > 1)
+          const unmounted = await fixture.ocimount(['umount', mountpoint])
+          t.equal(unmounted.status, 0, unmounted.stderr)
+          t.strictSame(fixture.mounts(), [])
+        })
+      }
     })
   }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { testedDrivers } from '../helpers/drivers.js'
 import { kernelSkipReason, MountFixture } from '../helpers/erofs-kernel.js'
 import { whyNoMounts } from '../helpers/run-cli.js'
 import { diffTrees, snapshotTree, type TreeDifference, type TreeRow } from '../helpers/trees.js'
@@ -20,6 +21,8 @@ const FORMS: Readonly<Record<string, string>> = {
   'gzip OCI layout': `oci:${join(IMAGES, 'layout')}:app`,
   'zstd OCI layout': join(IMAGES, 'zstd'),
 }
+
+const EVERY_DRIVER = new Set(['uncompressed docker-archive', 'gzip OCI archive'])
 
 function whyNot(): string | false {
   if (process.getuid?.() !== 0) return 'making and mounting the image needs root'
@@ -44,63 +47,75 @@ t.test('a Debian image', { skip, timeout: 540_000 }, async (t) => {
   const expected = await expectedTree(fixture)
   t.ok(expected.length > 12_000, `${expected.length} paths`)
 
+  const drivers = await testedDrivers()
   for (const [form, image] of Object.entries(FORMS)) {
-    t.test(`${form} equals umoci unpack`, async (t) => {
-      const mountpoint = fixture.mountpoint(form.replaceAll(' ', '-'))
-      const mounted = await fixture.ocimount(
-        ['--ref', 'app', image, mountpoint].slice(
-          form.includes('docker') || form.includes('layout:') ? 2 : 0,
-        ),
-      )
-      t.equal(mounted.status, 0, mounted.stderr)
-      t.strictSame(diffTrees(await snapshotTree(mountpoint), expected, isKnown), [])
-    })
+    for (const { name: driver, skip } of drivers) {
+      // A plain and a packed form with each driver; the others differ in how they are read, not in how they are served.
+      if (driver !== 'kernel' && !EVERY_DRIVER.has(form)) continue
+      t.test(`${form} equals umoci unpack, with ${driver}`, { skip }, async (t) => {
+        const mountpoint = fixture.mountpoint(`${form.replaceAll(' ', '-')}-${driver}`)
+        const ref = image.includes(':app') || image.includes('docker') ? [] : ['--ref', 'app']
+        const mounted = await fixture.ocimount(['--driver', driver, ...ref, image, mountpoint])
+        t.equal(mounted.status, 0, mounted.stderr)
+        const known = driver === 'fuse-native' ? isKnown : isKnownToUmoci
+        t.strictSame(diffTrees(await snapshotTree(mountpoint), expected, known), [])
+      })
+    }
   }
 
-  t.test('what people run on it gives equal results, eight at a time', async (t) => {
-    const mountpoint = join(fixture.dir, 'uncompressed-docker-archive')
-    const extracted = join(fixture.dir, 'bundle/rootfs')
-    const copies = fixture.mountpoint('copies')
-    // The size that a filesystem gives its directories is its own business, so it is not asked for.
-    const jobs: readonly (readonly [name: string, command: string])[] = [
-      [
-        'find',
-        "find . -type d -printf '%p %m %U %G\n' -o -printf '%p %y %s %m %U %G %n %l\n' | sort",
-      ],
-      ['tar', 'tar --sort=name --xattrs -cf - . | tar -tvf - | cut -c1-30 | sort | md5sum'],
-      ['du', 'find . -type f -print0 | sort -z | du --files0-from=- --apparent-size -B1 | md5sum'],
-      ['md5sum', 'find . -type f -print0 | sort -z | xargs -0 md5sum | md5sum'],
-      ['grep', 'grep -rlI "import numpy" usr/lib/python3 | sort | md5sum'],
-    ]
-    const both = jobs.flatMap(([name, command]) => [
-      { name, at: mountpoint, command },
-      { name, at: extracted, command },
-    ])
-    const outputs = await Promise.all([
-      ...both.map(
-        async ({ at, command }) =>
-          (await run('sh', ['-c', command], { cwd: at, maxBuffer: 1 << 28 })).stdout,
-      ),
-      run('cp', ['-a', mountpoint, join(copies, 'cp')]).then(() => ''),
-      run('rsync', ['-aHAX', `${mountpoint}/`, join(copies, 'rsync')]).then(() => ''),
-      run('chroot', [
-        mountpoint,
-        '/usr/bin/python3',
-        '-c',
-        'import numpy; print(numpy.arange(5).sum())',
-      ]).then(({ stdout }) => stdout),
-    ])
-    for (const [index, [name]] of jobs.entries()) {
-      const got = outputs[index * 2] ?? ''
-      t.equal(got, outputs[index * 2 + 1] ?? '', name)
-      t.not(got, '')
-    }
-    t.equal(outputs.at(-1), '10\n', 'numpy runs in a chroot')
-    for (const copy of ['cp', 'rsync']) {
-      const copied = await snapshotTree(join(copies, copy))
-      t.strictSame(diffTrees(copied, await snapshotTree(mountpoint)), [], copy)
-    }
-  })
+  for (const { name: driver, skip } of drivers) {
+    t.test(
+      `what people run on it gives equal results, eight at a time, with ${driver}`,
+      { skip },
+      async (t) => {
+        const mountpoint = join(fixture.dir, `uncompressed-docker-archive-${driver}`)
+        const extracted = join(fixture.dir, 'bundle/rootfs')
+        const copies = fixture.mountpoint(`copies-${driver}`)
+        // The size that a filesystem gives its directories is its own business, so it is not asked for.
+        const jobs: readonly (readonly [name: string, command: string])[] = [
+          [
+            'find',
+            "find . -type d -printf '%p %m %U %G\n' -o -printf '%p %y %s %m %U %G %n %l\n' | sort",
+          ],
+          ['tar', 'tar --sort=name --xattrs -cf - . | tar -tvf - | cut -c1-30 | sort | md5sum'],
+          [
+            'du',
+            'find . -type f -print0 | sort -z | du --files0-from=- --apparent-size -B1 | md5sum',
+          ],
+          ['md5sum', 'find . -type f -print0 | sort -z | xargs -0 md5sum | md5sum'],
+          ['grep', 'grep -rlI "import numpy" usr/lib/python3 | sort | md5sum'],
+        ]
+        const both = jobs.flatMap(([name, command]) => [
+          { name, at: mountpoint, command },
+          { name, at: extracted, command },
+        ])
+        const outputs = await Promise.all([
+          ...both.map(
+            async ({ at, command }) =>
+              (await run('sh', ['-c', command], { cwd: at, maxBuffer: 1 << 28 })).stdout,
+          ),
+          run('cp', ['-a', mountpoint, join(copies, 'cp')]).then(() => ''),
+          run('rsync', ['-aHAX', `${mountpoint}/`, join(copies, 'rsync')]).then(() => ''),
+          run('chroot', [
+            mountpoint,
+            '/usr/bin/python3',
+            '-c',
+            'import numpy; print(numpy.arange(5).sum())',
+          ]).then(({ stdout }) => stdout),
+        ])
+        for (const [index, [name]] of jobs.entries()) {
+          const got = outputs[index * 2] ?? ''
+          t.equal(got, outputs[index * 2 + 1] ?? '', name)
+          t.not(got, '')
+        }
+        t.equal(outputs.at(-1), '10\n', 'numpy runs in a chroot')
+        for (const copy of ['cp', 'rsync']) {
+          const copied = await snapshotTree(join(copies, copy))
+          t.strictSame(diffTrees(copied, await snapshotTree(mountpoint)), [], copy)
+        }
+      },
+    )
+  }
 
   t.test(
     'the kernel mounts the same metadata, with the same tree',
