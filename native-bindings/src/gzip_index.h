@@ -1,10 +1,10 @@
 // One pass over a gzip blob: inflates it, hashes both sides, and records a checkpoint about every span size of output.
 //
 //   pread + blob hash ──chunks──▶ inflate ──1 MiB pieces──▶ device hash │ piece hash │ sink
-//                                    └──finished spans──▶ span digest, window
+//                                    └──chunks by span──▶ span digest, window
 //
-// Each arrow is a bounded queue between two threads, so memory does not grow with the blob. Inflating is the longest of
-// them; on two processors the others fit beside it.
+// Each arrow is a bounded queue between two threads and the buffers come from two pools, so memory does not grow with the
+// blob. Inflating is the longest of them; on two processors the others fit beside it.
 #pragma once
 
 #include <atomic>
@@ -42,7 +42,7 @@ struct GzipIndexOutcome {
   GzipIndexStatus status = GzipIndexStatus::kAborted;
   std::string message;
   int error_number = 0;
-  /// Of the whole blob, whatever was wrong with it; empty after kAborted and kIoError.
+  /// Of the whole blob, whatever was wrong with it; empty after Abort and kIoError.
   std::vector<uint8_t> blob_digest;
   std::vector<uint8_t> device_digest;
   uint64_t device_size = 0;
@@ -59,9 +59,13 @@ class GzipIndexer {
   GzipIndexOutcome Run();
 
   /// From any thread: ends the pass soon.
-  void Abort() { is_aborted_ = true; }
-  /// From any thread: no more output is wanted, the rest of the blob is only hashed.
-  void SkipOutput() { is_skipping_ = true; }
+  void Abort() {
+    is_aborted_ = true;
+    is_stopped_ = true;
+  }
+  /// From any thread: no more output is wanted, the rest of the blob is only hashed. The status is kAborted then, unless
+  /// something was wrong before, and there is a blob digest.
+  void SkipOutput() { is_stopped_ = true; }
   /// Compressed bytes read so far.
   uint64_t progress() const { return progress_; }
 
@@ -71,7 +75,8 @@ class GzipIndexer {
   const GzipIndexRequest request_;
   OutputSink* const sink_;
   std::atomic<bool> is_aborted_{false};
-  std::atomic<bool> is_skipping_{false};
+  /// No more output is wanted.
+  std::atomic<bool> is_stopped_{false};
   std::atomic<uint64_t> progress_{0};
 };
 
