@@ -10,7 +10,14 @@ export default tseslint.config(
   {
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ['*.js', 'scripts/*.mjs', 'scripts/bench/*.mjs'] },
+        projectService: {
+          allowDefaultProject: [
+            '*.js',
+            'scripts/*.mjs',
+            'scripts/bench/*.mjs',
+            'native-bindings/test/*.mjs',
+          ],
+        },
         tsconfigRootDir: import.meta.dirname,
       },
     },
