@@ -1,5 +1,6 @@
-// A fixed number of buffers that go round between threads: whoever wants one more waits until the last owner of another
-// has let go. So what a pass holds in memory has a bound, and its pages are touched once.
+// A fixed number of buffers that go round between threads: whoever wants one more waits until the
+// last owner of another has let go. So what a pass holds in memory has a bound, and its pages are
+// touched once.
 #pragma once
 
 #include <condition_variable>

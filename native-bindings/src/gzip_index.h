@@ -1,10 +1,12 @@
-// One pass over a gzip blob: inflates it, hashes both sides, and records a checkpoint about every span size of output.
+// One pass over a gzip blob: inflates it, hashes both sides, and records a checkpoint about every
+// span size of output.
 //
 //   pread + blob hash ──chunks──▶ inflate ──1 MiB pieces──▶ device hash │ piece hash │ sink
 //                                    └──chunks by span──▶ span digest, window
 //
-// Each arrow is a bounded queue between two threads and the buffers come from two pools, so memory does not grow with the
-// blob. Inflating is the longest of them; on two processors the others fit beside it.
+// Each arrow is a bounded queue between two threads and the buffers come from two pools, so memory
+// does not grow with the blob. Inflating is the longest of them; on two processors the others fit
+// beside it.
 #pragma once
 
 #include <atomic>
@@ -63,8 +65,8 @@ class GzipIndexer {
     is_aborted_ = true;
     is_stopped_ = true;
   }
-  /// From any thread: no more output is wanted, the rest of the blob is only hashed. The status is kAborted then, unless
-  /// something was wrong before, and there is a blob digest.
+  /// From any thread: no more output is wanted, the rest of the blob is only hashed. The status is
+  /// kAborted then, unless something was wrong before, and there is a blob digest.
   void SkipOutput() { is_stopped_ = true; }
   /// Compressed bytes read so far.
   uint64_t progress() const { return progress_; }

@@ -8,7 +8,8 @@ namespace ocimount {
 namespace {
 
 constexpr int kGzipWrapper = 15 + 16;
-/// zlib's data_type after Z_BLOCK: unused bits of the last byte, the last block is under way, at a block's boundary.
+/// zlib's data_type after Z_BLOCK: unused bits of the last byte, the last block is under way, at a
+/// block's boundary.
 constexpr int kUnusedBits = 7;
 constexpr int kInLastBlock = 64;
 constexpr int kAtBoundary = 128;
@@ -49,7 +50,7 @@ void GzipInflater::InflateMembers() {
     }
     // With no room left inflate() still runs on to where the next byte is due, past boundaries: the
     // span's last byte has to be made by a call that stops at them.
-    const bool stops_at_boundary = SpanOutput() + 1 >= request_.span_size;
+    const bool stops_at_boundary = SpanOutput() + 1 >= span_size_;
     const int result = InflateSome(stops_at_boundary);
     if (device_size_ > request_.max_output) {
       return Fail(GzipIndexStatus::kTooLarge, "it inflates to more than is allowed");
@@ -92,7 +93,7 @@ int GzipInflater::InflateSome(bool stops_at_boundary) {
   // One byte more than is allowed is enough to know.
   const uint64_t allowed = request_.max_output - device_size_;
   uint64_t room = std::min<uint64_t>(kPieceSize - piece_->size - 1, allowed) + 1;
-  if (!stops_at_boundary) room = std::min(room, request_.span_size - 1 - SpanOutput());
+  if (!stops_at_boundary) room = std::min(room, span_size_ - 1 - SpanOutput());
   stream_.next_out = piece_->bytes.get() + piece_->size;
   stream_.avail_out = static_cast<uInt>(room);
   const int result = inflate(&stream_, stops_at_boundary ? Z_BLOCK : Z_NO_FLUSH);
@@ -131,7 +132,8 @@ void GzipInflater::StartSpan(SpanKind kind, unsigned unused_bits) {
   pipes_.spans.Put(std::move(event));
 }
 
-/// The last 32 KiB of output, from the piece in hand and the one before; fewer have zeros before them.
+/// The last 32 KiB of output, from the piece in hand and the one before; fewer have zeros before
+/// them.
 std::vector<uint8_t> GzipInflater::CopyWindow() const {
   std::vector<uint8_t> window(kWindowSize);
   uint8_t* target = window.data() + kWindowSize;

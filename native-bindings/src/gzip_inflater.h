@@ -1,12 +1,14 @@
 // The inflating thread of a pass over a gzip blob, and what leads from it to the other threads.
 //
-// A member's end leads to the next member or, at a zero byte, to padding that goes on to the blob's end; anything else there
-// is damage, as src/compression/gunzip.ts has it. Until a span is long enough zlib runs freely, and from then on stops at
-// each deflate block's boundary: the first one that is not in a member's last block is the next checkpoint.
+// A member's end leads to the next member or, at a zero byte, to padding that goes on to the blob's
+// end; anything else there is damage, as src/compression/gunzip.ts has it. Until a span is long
+// enough zlib runs freely, and from then on stops at each deflate block's boundary: the first one
+// that is not in a member's last block is the next checkpoint.
 #pragma once
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -29,8 +31,8 @@ struct SpanEvent {
   SpanStart start;
 };
 
-/// Pools come before the queues, whose items they get back. A queue has room for all buffers of its pool, so that only
-/// the pools hold a thread up.
+/// Pools come before the queues, whose items they get back. A queue has room for all buffers of its
+/// pool, so that only the pools hold a thread up.
 struct GzipPipes {
   static constexpr size_t kChunks = 16;
   static constexpr size_t kChunkSize = 256 * 1024;
@@ -62,8 +64,12 @@ struct GzipPipes {
 class GzipInflater {
  public:
   /// Stops soon when `is_stopped` becomes true.
-  GzipInflater(const GzipIndexRequest& request, GzipPipes* pipes, const std::atomic<bool>& is_stopped)
-      : request_(request), pipes_(*pipes), is_stopped_(is_stopped) {}
+  GzipInflater(const GzipIndexRequest& request, GzipPipes* pipes,
+               const std::atomic<bool>& is_stopped)
+      : request_(request),
+        span_size_(std::max<uint64_t>(request.span_size, kWindowSize)),
+        pipes_(*pipes),
+        is_stopped_(is_stopped) {}
   GzipInflater(const GzipInflater&) = delete;
   GzipInflater& operator=(const GzipInflater&) = delete;
   ~GzipInflater() {
@@ -83,7 +89,7 @@ class GzipInflater {
   void TakePadding();
   bool IsAtCheckpoint() const;
   uint64_t SpanOutput() const { return device_size_ - span_start_; }
-  bool IsSpanLongEnough() const { return SpanOutput() >= request_.span_size; }
+  bool IsSpanLongEnough() const { return SpanOutput() >= span_size_; }
   void StartSpan(SpanKind kind, unsigned unused_bits);
   std::vector<uint8_t> CopyWindow() const;
   void PutSpanBytes();
@@ -91,6 +97,7 @@ class GzipInflater {
   void Fail(GzipIndexStatus status, const char* message);
 
   const GzipIndexRequest& request_;
+  const uint64_t span_size_;
   GzipPipes& pipes_;
   const std::atomic<bool>& is_stopped_;
 

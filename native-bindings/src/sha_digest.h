@@ -39,7 +39,9 @@ class ShaDigest {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
   };
 
-  void Start() { ok_ = context_ != nullptr && EVP_DigestInit_ex(context_.get(), kind_, nullptr) == 1; }
+  void Start() {
+    ok_ = context_ != nullptr && EVP_DigestInit_ex(context_.get(), kind_, nullptr) == 1;
+  }
 
   const EVP_MD* kind_;
   std::unique_ptr<EVP_MD_CTX, Free> context_;

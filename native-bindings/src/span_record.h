@@ -1,15 +1,17 @@
-// A span: a stretch of a gzip blob that can be inflated on its own, from a checkpoint at its start to the next one. As
-// many bytes of index as a layer has MiB decide whether the index is small, so the form is fixed, 64 bytes, little-endian:
+// A span: a stretch of a gzip blob that can be inflated on its own, from a checkpoint at its start
+// to the next one. Its record has 64 bytes, little-endian:
 //
 //    0  8  deviceOffset       address of the first byte that the span makes
 //    8  8  compressedOffset   first byte of the blob that it needs
 //   16  4  windowOffset       its packed window in `windows`, see window.h
 //   20  4  windowLength       0: it needs none
-//   24  1  kind               0: a member's header stands at compressedOffset; 1: inside a deflate stream
-//   25  1  bits               bits of the byte at compressedOffset that the span before has used, 0 to 7
+//   24  1  kind               0: a member's header stands at compressedOffset; 1: inside a deflate
+//                             stream
+//   25  1  bits               bits of the byte at compressedOffset that the span before has used
 //   26  6  zero
-//   32 32  SHA-256 of the blob's bytes from compressedOffset to the next span's, and one more where that one's `bits` is
-//          not 0, since they share that byte; the last span goes to the end of the blob
+//   32 32  SHA-256 of the blob's bytes from compressedOffset to the next span's, and one more where
+//          that one's `bits` is not 0, since they share that byte; the last span goes to the end of
+//          the blob
 #pragma once
 
 #include <array>

@@ -9,8 +9,8 @@
 namespace ocimount {
 namespace {
 
-/// 32 KiB of literals of 15 bits each, and as much again for the heads of blocks. Where that is not enough, the whole
-/// window is kept.
+/// 32 KiB of literals of 15 bits each, and as much again for the heads of blocks. Where that is not
+/// enough, the whole window is kept.
 constexpr size_t kMaxHead = 128 * 1024;
 
 }  // namespace

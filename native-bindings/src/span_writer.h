@@ -1,6 +1,6 @@
-// Makes the records and windows of the spans from the compressed bytes, as inflating passes them on. A span's end is known
-// only when it is reached, so its digest runs along, and no more of its bytes is kept than its first 32 KiB of output can
-// come from.
+// Makes the records and windows of the spans from the compressed bytes, as inflating passes them
+// on. A span's end is known only when it is reached, so its digest runs along, and no more of its
+// bytes is kept than its first 32 KiB of output can come from.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +25,8 @@ class SpanWriter {
  public:
   /// Ends the span before.
   void Start(SpanStart start);
-  /// Compressed bytes of the span. The byte that it shares with the one before is known and not given again.
+  /// Compressed bytes of the span. The byte that it shares with the one before is known and not
+  /// given again.
   void Add(const uint8_t* bytes, size_t size);
   void Finish() { End(); }
 

@@ -16,7 +16,9 @@ constexpr size_t kMaxPlain = 2 + 4 * (kWindowSize / 2) + kWindowSize;
 std::vector<uint8_t> Deflate(const std::vector<uint8_t>& plain) {
   std::vector<uint8_t> packed(plain.size());
   z_stream stream = {};
-  if (deflateInit2(&stream, kLevel, Z_DEFLATED, kRawDeflate, 8, Z_DEFAULT_STRATEGY) != Z_OK) return {};
+  if (deflateInit2(&stream, kLevel, Z_DEFLATED, kRawDeflate, 8, Z_DEFAULT_STRATEGY) != Z_OK) {
+    return {};
+  }
   stream.next_in = const_cast<uint8_t*>(plain.data());
   stream.avail_in = static_cast<uInt>(plain.size());
   stream.next_out = packed.data();

@@ -18,7 +18,8 @@ namespace ocimount {
 /// Packs a window of 32 KiB; gives nothing where no byte of it is used.
 std::vector<uint8_t> PackWindow(const uint8_t* window, const WindowUsage& used);
 
-/// Unpacks to 32 KiB, zeros where bytes were left out. Gives false for bytes that PackWindow never makes.
+/// Unpacks to 32 KiB, zeros where bytes were left out. Gives false for bytes that PackWindow never
+/// makes.
 bool UnpackWindow(const uint8_t* packed, size_t size, uint8_t* window);
 
 }  // namespace ocimount

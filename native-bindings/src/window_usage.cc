@@ -75,7 +75,9 @@ class Code {
       if (length == 0) continue;
       unsigned reversed = 0;
       const unsigned value = next[length]++;
-      for (unsigned bit = 0; bit < length; ++bit) reversed |= (value >> bit & 1) << (length - 1 - bit);
+      for (unsigned bit = 0; bit < length; ++bit) {
+        reversed |= (value >> bit & 1) << (length - 1 - bit);
+      }
       for (unsigned at = reversed; at < table_.size(); at += 1u << length) {
         table_[at] = static_cast<uint16_t>(symbol << 4 | length);
       }
@@ -187,9 +189,13 @@ bool PassBlock(BitReader* reader, const Codes& codes, Tracker* tracker) {
     if (length_index >= kLengthBase.size()) return false;
     const size_t length = kLengthBase[length_index] + reader->Take(kLengthBits[length_index]);
     const int distance_symbol = codes.distances.Decode(reader);
-    if (distance_symbol < 0 || distance_symbol >= static_cast<int>(kDistanceBase.size())) return false;
-    const unsigned extra = distance_symbol < 4 ? 0 : static_cast<unsigned>(distance_symbol) / 2 - 1;
-    tracker->Copy(kDistanceBase[static_cast<size_t>(distance_symbol)] + reader->Take(extra), length);
+    if (distance_symbol < 0) return false;
+    const size_t distance_index = static_cast<size_t>(distance_symbol);
+    if (distance_index >= kDistanceBase.size()) return false;
+    const unsigned extra = distance_index < 4 ? 0 : static_cast<unsigned>(distance_index) / 2 - 1;
+    const size_t distance = kDistanceBase[distance_index] + reader->Take(extra);
+    if (reader->overrun()) return false;
+    tracker->Copy(distance, length);
   }
   return true;
 }
