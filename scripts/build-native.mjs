@@ -22,11 +22,13 @@ const require = createRequire(import.meta.url)
 
 try {
   const reason = main()
-  if (reason !== undefined) {
-    console.error(`ocimount: the addon was not built, drivers and speed are less: ${reason}`)
-  }
+  if (reason !== undefined) warn(reason)
 } catch (error) {
-  console.error(`ocimount: the addon was not built, drivers and speed are less: ${error.message}`)
+  warn(error.message)
+}
+
+function warn(reason) {
+  console.error(`ocimount: goes on without its addon, with the portable driver, slower: ${reason}`)
 }
 
 /** Gives the reason why there is no addon, if there is none. */
@@ -51,9 +53,10 @@ function build() {
   if (headers === undefined) return `no Node.js headers beside ${process.execPath}`
   // In a package there are no tests, and a warning of a compiler that we do not know is no reason to have no addon.
   const args = ['configure', 'build', `--nodedir=${headers}`, '--jobs=max', '--loglevel=error']
-  if (isPackage) args.push('--', '-Dwerror=-Wno-error')
+  const env = isPackage ? { ...process.env, GYP_DEFINES: 'werror=-Wno-error' } : process.env
   const { status, error, stdout, stderr } = spawnSync(process.execPath, [nodeGyp(), ...args], {
     cwd: room,
+    env,
     encoding: 'utf8',
     maxBuffer: 1 << 28,
   })
