@@ -97,7 +97,7 @@ t.test('-f stays until a signal or an unmount, and ends without a word', { skip 
   const image = writeSample(fixture.dir)
   const mountpoint = fixture.mountpoint()
   for (const ending of ['SIGTERM', 'SIGINT', 'umount'] as const) {
-    const { child, ended } = foreground(fixture, [image, mountpoint])
+    const { child, ended } = foreground(fixture, ['--driver=fuse-native', image, mountpoint])
     t.ok(await becomes(() => existsSync(join(mountpoint, 'etc'))), 'mounted')
     if (ending === 'umount') {
       t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
