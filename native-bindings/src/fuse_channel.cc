@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -20,69 +21,70 @@ constexpr int kQuickLooks = 1000;
 constexpr int kQuickLookMs = 1;
 constexpr int kSlowLookMs = 20;
 
-}  // namespace
-
-std::shared_ptr<FuseDeviceChannel> FuseDeviceChannel::Open(int fd) {
-  int wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-  if (wake_fd < 0) {
-    close(fd);
-    return nullptr;
-  }
-  return std::shared_ptr<FuseDeviceChannel>(new FuseDeviceChannel(fd, wake_fd, false));
+/** Adds a descriptor to an epoll, by which it is told from others. */
+bool Watch(int epoll_fd, int fd, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.fd = fd;
+  return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-FuseDeviceChannel::~FuseDeviceChannel() {
-  close(fd_);
-  if (wake_fd_ >= 0) close(wake_fd_);
+}  // namespace
+
+SharedFd::~SharedFd() {
+  if (fd_ >= 0) close(fd_);
+}
+
+std::shared_ptr<FuseDeviceChannel> FuseDeviceChannel::Open(int fd) {
+  return OpenWith(fd, std::make_shared<SharedFd>(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+}
+
+std::shared_ptr<FuseDeviceChannel> FuseDeviceChannel::OpenWith(int fd,
+                                                               std::shared_ptr<SharedFd> wake) {
+  int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  std::shared_ptr<FuseDeviceChannel> channel(new FuseDeviceChannel(fd, epoll_fd, std::move(wake)));
+  bool is_ready = fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
+                  Watch(epoll_fd, channel->wake_->get(), EPOLLIN) &&
+                  Watch(epoll_fd, fd, EPOLLIN | EPOLLEXCLUSIVE);
+  return is_ready ? channel : nullptr;
 }
 
 ssize_t FuseDeviceChannel::Receive(void* buffer, size_t size) {
   for (int looks = 0;; looks++) {
-    if (!is_initialized_) {
-      pollfd waits[] = {{wake_fd_, POLLIN, 0}, {fd_, POLLIN, 0}};
-      if (poll(waits, 2, -1) < 0) return -errno;
-      if (waits[0].revents != 0) return -EINTR;
+    epoll_event events[2];
+    int count = epoll_wait(epoll_.get(), events, 2, -1);
+    if (count < 0) return -errno;
+    for (int index = 0; index < count; index++) {
+      if (events[index].data.fd == wake_->get()) return -ECANCELED;
     }
-    ssize_t length = read(fd_, buffer, size);
+    ssize_t length = read(fd_.get(), buffer, size);
     if (length >= 0) return length;
-    if (errno != EPERM || is_initialized_) return -errno;
+    if (errno != EPERM) return -errno;
     // There is no mount yet, and nothing to wait on for it.
-    pollfd wake = {wake_fd_, POLLIN, 0};
-    if (poll(&wake, 1, looks < kQuickLooks ? kQuickLookMs : kSlowLookMs) != 0) return -EINTR;
+    pollfd wake = {wake_->get(), POLLIN, 0};
+    if (poll(&wake, 1, looks < kQuickLooks ? kQuickLookMs : kSlowLookMs) > 0) return -ECANCELED;
   }
 }
 
 int FuseDeviceChannel::Send(const iovec* parts, int count) {
-  return writev(fd_, parts, count) < 0 ? errno : 0;
+  return writev(fd_.get(), parts, count) < 0 ? errno : 0;
 }
 
 std::shared_ptr<FuseChannel> FuseDeviceChannel::Clone() {
   int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-  if (fd < 0) return nullptr;
-  uint32_t source = static_cast<uint32_t>(fd_);
-  if (ioctl(fd, FUSE_DEV_IOC_CLONE, &source) != 0) {
+  uint32_t source = static_cast<uint32_t>(fd_.get());
+  if (fd >= 0 && ioctl(fd, FUSE_DEV_IOC_CLONE, &source) != 0) {
     close(fd);
-    return nullptr;
+    fd = -1;
   }
-  return std::shared_ptr<FuseChannel>(new FuseDeviceChannel(fd, -1, true));
+  // A kernel that does not clone serves all threads from one queue.
+  if (fd < 0) fd = fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0);
+  return fd < 0 ? nullptr : OpenWith(fd, wake_);
 }
 
 void FuseDeviceChannel::Wake() {
-  uint64_t one = 1;
-  if (wake_fd_ >= 0 && write(wake_fd_, &one, sizeof one) < 0) {
-    // Full: it is readable already.
-  }
-  if (!is_initialized_) return;
-  struct {
-    fuse_out_header header;
-    fuse_notify_retrieve_out retrieve;
-  } message{};
-  message.header.len = sizeof message;
-  message.header.error = FUSE_NOTIFY_RETRIEVE;
-  message.retrieve.nodeid = FUSE_ROOT_ID;
-  // It fails only where the connection has ended, or is about to: then read(2) gives ENODEV.
-  iovec part{&message, sizeof message};
-  Send(&part, 1);
+  // Nobody takes it out again. It fails only where it is full, which wakes as well.
+  eventfd_write(wake_->get(), 1);
 }
 
 }  // namespace ocimount

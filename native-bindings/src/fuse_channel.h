@@ -1,10 +1,9 @@
 // Where requests come from and replies go to: /dev/fuse, or a script in a test.
 //
-// How a blocked reader is woken for Stop(): before INIT was answered there is one reader, which polls the
-// device and an eventfd. From then on all readers block in read(2), so that one request wakes one thread and no
-// request costs a second system call; to wake one of them we send the kernel a FUSE_NOTIFY_RETRIEVE of no bytes of the
-// root inode, to which it queues a FUSE_NOTIFY_REPLY, which is a message that a reader gets. Each reader that
-// is to end needs one. (Closing a descriptor does not end a read(2) of it, and aborting needs fusectl.)
+// How readers are woken for Stop(): neither closing a descriptor nor anything that may be written to it ends a read(2) of it, and
+// aborting needs fusectl. So each channel waits in an epoll of its own for its descriptor and for an eventfd that all channels
+// of a connection share, and reads without blocking. The descriptor is in it with EPOLLEXCLUSIVE: one request
+// wakes one thread, as it does with threads that block in read(2), for a system call more.
 
 #ifndef OCIMOUNT_FUSE_CHANNEL_H_
 #define OCIMOUNT_FUSE_CHANNEL_H_
@@ -12,7 +11,6 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -21,39 +19,51 @@ namespace ocimount {
 class FuseChannel {
  public:
   virtual ~FuseChannel() = default;
-  /** Waits for a request; gives its length or a negative errno. -ENODEV: the connection has ended. */
+  /**
+   * Waits for a request, at first for the mount; one thread at a time. Gives its length or a negative errno: -ENODEV when
+   * the connection has ended, -ECANCELED behind Wake.
+   */
   virtual ssize_t Receive(void* buffer, size_t size) = 0;
-  /** Sends one reply; gives 0 or an errno. */
+  /** Sends one reply, from any thread; gives 0 or an errno. */
   virtual int Send(const iovec* parts, int count) = 0;
-  /** Gives a channel of its own for another thread, or nothing: then the thread shares this one. */
+  /** Gives a channel of the same connection for another thread, or nothing for want of descriptors. */
   virtual std::shared_ptr<FuseChannel> Clone() = 0;
-  /** INIT was answered. */
-  virtual void SetInitialized() = 0;
-  /** Makes one blocked Receive return, -EINTR or with a message. */
+  /** Ends every Receive of this channel and its clones, those to come too. */
   virtual void Wake() = 0;
+};
+
+/** A descriptor that is closed with its last user. */
+class SharedFd {
+ public:
+  explicit SharedFd(int fd) : fd_(fd) {}
+  ~SharedFd();
+  SharedFd(const SharedFd&) = delete;
+  SharedFd& operator=(const SharedFd&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
 };
 
 /** A channel over /dev/fuse. */
 class FuseDeviceChannel final : public FuseChannel {
  public:
-  /** Takes over the descriptor, also where it gives nothing for want of an eventfd. */
+  /** Takes over the descriptor, also where it gives nothing for want of others. */
   static std::shared_ptr<FuseDeviceChannel> Open(int fd);
-  ~FuseDeviceChannel() override;
 
   ssize_t Receive(void* buffer, size_t size) override;
   int Send(const iovec* parts, int count) override;
   std::shared_ptr<FuseChannel> Clone() override;
-  void SetInitialized() override { is_initialized_ = true; }
   void Wake() override;
 
  private:
-  FuseDeviceChannel(int fd, int wake_fd, bool is_initialized)
-      : fd_(fd), wake_fd_(wake_fd), is_initialized_(is_initialized) {}
+  FuseDeviceChannel(int fd, int epoll_fd, std::shared_ptr<SharedFd> wake)
+      : fd_(fd), epoll_(epoll_fd), wake_(std::move(wake)) {}
+  static std::shared_ptr<FuseDeviceChannel> OpenWith(int fd, std::shared_ptr<SharedFd> wake);
 
-  const int fd_;
-  /** -1 in a clone. */
-  const int wake_fd_;
-  std::atomic<bool> is_initialized_;
+  const SharedFd fd_;
+  const SharedFd epoll_;
+  const std::shared_ptr<SharedFd> wake_;
 };
 
 }  // namespace ocimount

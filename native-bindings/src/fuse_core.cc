@@ -95,8 +95,7 @@ void FuseServer::Core::Stop() {
   is_stopping = true;
   misses.Drain();
   std::lock_guard lock(mutex);
-  if (channel == nullptr) return;
-  for (unsigned index = 0; index < receivers; index++) channel->Wake();
+  if (channel != nullptr) channel->Wake();
 }
 
 void FuseServer::Core::RunMain() {
@@ -118,15 +117,12 @@ void FuseServer::Core::RunWorkers() {
   std::vector<std::thread> workers;
   for (unsigned index = 1; index < thread_count && !is_stopping; index++) {
     std::shared_ptr<FuseChannel> clone = channel->Clone();
-    if (clone == nullptr) clone = channel;
+    if (clone == nullptr) break;
     std::thread worker = StartThread([this, clone] { Work(clone, false); });
     if (!worker.joinable()) break;
     workers.push_back(std::move(worker));
-    std::lock_guard lock(mutex);
-    receivers++;
   }
   Work(channel, false);
-  // Wakes those whom Stop did not count yet; where the kernel ended the connection they have woken by themselves.
   Stop();
   for (std::thread& worker : workers) worker.join();
   misses.Close();
@@ -165,7 +161,6 @@ void FuseServer::Core::Handle(const std::shared_ptr<FuseChannel>& from, size_t l
   if (opcode == FUSE_INIT) {
     int error = session.is_initialized ? EIO : session.Negotiate(request, allows_idmap, &reply);
     Reply(from.get(), unique, error, reply);
-    if (session.is_initialized) from->SetInitialized();
     return;
   }
   if (opcode == FUSE_READ && session.is_initialized) {

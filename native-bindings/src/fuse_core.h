@@ -36,10 +36,9 @@ struct FuseServer::Core final : public FaultSink {
     handler->OnFault(device, error, what);
   }
 
-  // Wakers and the main thread; guarded by mutex.
   std::mutex mutex;
+  /** Guarded by mutex; nothing once the threads have ended. */
   std::shared_ptr<FuseChannel> channel;
-  unsigned receivers = 1;
 
   MissHandler* const handler;
   const std::function<void()> on_ended;

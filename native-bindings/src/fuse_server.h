@@ -1,5 +1,5 @@
 // A FUSE server in threads of its own. States: running ──ENODEV or Stop()──▶ stopping ──▶ ended; OnEnded is the last
-// thing that happens. Each worker has a clone of the device and its own buffer, blocks in read(2), and answers on the
+// thing that happens. Each worker has a clone of the device and a buffer of its own, and answers on the
 // descriptor it read from, as the kernel wants. What waits for a piece is parked in the MissTable and
 // answered by one completion thread. How workers end on Stop(): see fuse_channel.h.
 //

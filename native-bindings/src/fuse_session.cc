@@ -7,8 +7,9 @@ namespace ocimount {
 
 namespace {
 
+/** Without FUSE_ASYNC_DIO: who waits for such a read cannot be killed. */
 constexpr uint64_t kWantedFlags =
-    uint64_t{FUSE_ASYNC_READ} | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
+    uint64_t{FUSE_ASYNC_READ} | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
     FUSE_CACHE_SYMLINKS | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_NO_OPEN_SUPPORT |
     FUSE_NO_OPENDIR_SUPPORT | FUSE_EXPORT_SUPPORT | kFuseInitExt;
 

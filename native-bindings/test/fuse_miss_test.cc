@@ -1,0 +1,231 @@
+// Reads that wait for pieces, and how they end.
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+
+#include "fuse_fixture.h"
+#include "fuse_tests.h"
+
+namespace ocimount::test {
+
+namespace {
+
+std::string Expected() {
+  return Run({"cat", data_directory + "/dev1"});
+}
+
+/** Many readers of one absent file: each piece is asked for once, and all get it. */
+void ManyReaders() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
+    CHECK_EQ(device, 1);
+    SleepMs(30);
+    devices.Fill(piece, count);
+    mount.server->Complete(device, piece, count, 0);
+  });
+  std::string expected = Expected();
+  std::vector<std::unique_ptr<Child>> readers;
+  for (int index = 0; index < 200; index++) {
+    readers.push_back(std::make_unique<Child>(
+        std::vector<std::string>{"cat", mount.path + "/pieces"}));
+  }
+  for (auto& reader : readers) {
+    CHECK_EQ(reader->Wait(), 0);
+    CHECK(reader->output() == expected);
+  }
+  CHECK_EQ(handler.misses, devices.state.size());
+  CHECK_EQ(mount.server->stats().misses, devices.state.size());
+  handler.Finish();
+  mount.Unmount();
+  CHECK(mount.WaitForEnd());
+}
+
+/** What need not wait goes on while others wait; a failure reaches all that wait. */
+void OthersGoOn() {
+  Devices devices;
+  devices.Fill(3, 1);
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  Child waiting({"cat", mount.path + "/pieces"});
+  while (handler.misses == 0) SleepMs(1);
+  CHECK(Run({"pread", mount.path + "/pieces", std::to_string(3 * kPieceSize)}) == "4096\n");
+  CHECK(!Run({"cat", mount.path + "/region"}).starts_with("errno"));
+  CHECK(!waiting.WaitFor(50));
+  // The kernel asks again after a read ahead that failed, so every miss has to fail.
+  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
+    mount.server->Complete(device, piece, count, -EIO);
+  });
+  CHECK_EQ(waiting.Wait(), 0);
+  CHECK(waiting.output() == "errno 5\n");
+  devices.FillAll();
+  CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
+  handler.Finish();
+}
+
+/** A full disk: pieces come as bytes and are served, more of them than are kept. */
+void BytesInMemory() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
+    for (uint64_t index = piece; index < piece + count; index++) {
+      auto begin = devices.source.begin() + static_cast<ptrdiff_t>(index * kPieceSize);
+      auto end = devices.source.begin() +
+                 static_cast<ptrdiff_t>(std::min<size_t>((index + 1) * kPieceSize, devices.source.size()));
+      mount.server->CompleteWithBytes(device, index, {begin, end});
+    }
+  });
+  CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
+  CHECK(!Run({"cat", mount.path + "/virtual"}).starts_with("errno"));
+  CHECK_EQ(handler.misses, devices.state.size());
+  for (uint8_t state : devices.state) CHECK_EQ(state, 0);
+  handler.Finish();
+}
+
+/** A state byte that lies: what the file lacks is asked for again, and endless lies end in EIO. */
+void LyingState() {
+  Devices devices;
+  for (uint8_t& state : devices.state) state = 2;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
+    std::atomic_ref<uint8_t> state(devices.state[piece]);
+    CHECK_EQ(state.load(), 1);
+    state.store(2);
+    mount.server->Complete(device, piece, count, 0);
+  });
+  CHECK(Run({"pread", mount.path + "/pieces", "0"}) == "EIO\n");
+  CHECK(handler.misses > 10);
+  CHECK(handler.misses < 20);
+  handler.Finish();
+}
+
+/** Killing who waits: the kernel interrupts the request, and the process goes at once. */
+void Interrupted() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  Child direct({"pread", mount.path + "/pieces", "0"});
+  Child cached({"cat", mount.path + "/pieces-odd"});
+  while (handler.misses < 2) SleepMs(1);
+  direct.Kill();
+  cached.Kill();
+  CHECK(direct.WaitFor(5000));
+  CHECK(cached.WaitFor(5000));
+  CHECK_EQ(direct.Wait(), 128 + 9);
+  devices.FillAll();
+  for (uint64_t piece = 0; piece < devices.state.size(); piece++) {
+    mount.server->Complete(1, piece, 1, 0);
+  }
+  CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
+}
+
+/** Stop with readers that wait: they get an error at once, the threads end, and only then OnEnded comes. */
+void StopWhileWaiting() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  std::vector<std::unique_ptr<Child>> readers;
+  for (int index = 0; index < 20; index++) {
+    readers.push_back(std::make_unique<Child>(
+        std::vector<std::string>{"pread", mount.path + "/pieces", std::to_string(index * 200000)}));
+  }
+  while (handler.misses < 4) SleepMs(1);
+  CHECK_EQ(mount.ended, 0);
+  mount.server->Stop();
+  CHECK(mount.WaitForEnd());
+  for (auto& reader : readers) {
+    CHECK(reader->WaitFor(5000));
+    CHECK(reader->output() == "EIO\n" || reader->output() == "ENOTCONN\n" ||
+          reader->output() == "ECONNABORTED\n" || reader->output() == "EBADF\n");
+  }
+  mount.server->Complete(1, 0, 1, 0);
+  mount.server->Stop();
+  CHECK_EQ(mount.ended, 1);
+}
+
+void StopIdle() {
+  for (int round = 0; round < 20; round++) {
+    Devices devices;
+    TestHandler handler;
+    Mount mount(&devices, &handler);
+    if (round % 2 == 0) Run({"list", mount.path + "/bare"});
+    mount.server->Stop();
+    CHECK(mount.WaitForEnd(2000));
+  }
+}
+
+/** A server whose mount never comes. */
+void StopWithoutMount() {
+  Devices devices;
+  TestHandler handler;
+  FuseServerOptions options;
+  std::atomic<int> ended{0};
+  std::string why;
+  options.kind = FuseServerOptions::Kind::kFlat;
+  options.devices = devices.specs;
+  options.fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+  auto server = FuseServer::Start(options, &handler, [&] { ended++; }, &why);
+  CHECK(server != nullptr);
+  SleepMs(50);
+  CHECK_EQ(ended, 0);
+  server = nullptr;
+  CHECK_EQ(ended, 1);
+}
+
+void UnmountInFlight() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  Child reader({"cat", mount.path + "/pieces"});
+  Child busy({"walk", mount.path});
+  while (handler.misses == 0) SleepMs(1);
+  // Lazily: the readers hold it. When they are gone, so is the connection.
+  mount.Unmount(true);
+  CHECK(!mount.WaitForEnd(50));
+  reader.Kill();
+  busy.Kill();
+  CHECK(reader.WaitFor(5000));
+  CHECK(busy.WaitFor(5000));
+  // Reads ahead that nobody waits for keep their inode; failing them lets it go.
+  for (uint64_t piece = 0; piece < devices.state.size(); piece++) {
+    mount.server->Complete(1, piece, 1, EIO);
+  }
+  CHECK(mount.WaitForEnd());
+}
+
+/** An idle server must not use the processor. */
+void IdleCost() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  Run({"list", mount.path + "/bare"});
+  rusage before;
+  rusage after;
+  getrusage(RUSAGE_SELF, &before);
+  SleepMs(300);
+  getrusage(RUSAGE_SELF, &after);
+  CHECK(after.ru_nvcsw - before.ru_nvcsw < 20);
+}
+
+}  // namespace
+
+const std::vector<TestCase> kMissTests = {
+    {"200 readers of absent pieces", ManyReaders},
+    {"others go on while one waits", OthersGoOn},
+    {"pieces in memory", BytesInMemory},
+    {"a state byte that lies", LyingState},
+    {"a killed reader", Interrupted},
+    {"stop with waiting readers", StopWhileWaiting},
+    {"stop an idle server", StopIdle},
+    {"stop before there is a mount", StopWithoutMount},
+    {"unmount with requests in flight", UnmountInFlight},
+    {"an idle server sleeps", IdleCost},
+};
+
+}  // namespace ocimount::test
