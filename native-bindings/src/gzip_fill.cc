@@ -54,8 +54,10 @@ bool DecodeSpans(const FillRequest& request, const Range& range, std::vector<Spa
   for (size_t index = 0; index < spans->size(); ++index) {
     SpanRecord& span = (*spans)[index];
     if (!DecodeSpanRecord(request.spans + index * kSpanRecordSize, &span)) return false;
-    if (span.compressed_offset < compressed_least || span.device_offset < device_least) return false;
-    if (span.compressed_offset >= request.compressed_end) return false;
+    if (span.device_offset < device_least || span.compressed_offset < compressed_least ||
+        span.compressed_offset >= request.compressed_end) {
+      return false;
+    }
     // Equal ones would make a long table of one byte's digests.
     compressed_least = span.compressed_offset + 1;
     device_least = span.device_offset + 1;

@@ -37,7 +37,17 @@ struct FillRequest {
   int data_fd = -1;
 };
 
-enum class FillStatus { kDone, kSourceChanged, kBadSpan, kBadPiece, kCorrupt, kReadError, kWriteError };
+enum class FillStatus {
+  kDone,
+  /// The file ends early.
+  kSourceChanged,
+  /// The blob's bytes are not those of the records.
+  kBadSpan,
+  kBadPiece,
+  kCorrupt,
+  kReadError,
+  kWriteError
+};
 
 struct FillOutcome {
   FillStatus status = FillStatus::kCorrupt;
