@@ -16,6 +16,11 @@ export interface MountFlags {
   readonly noexec?: boolean
   /** What the kernel shows as the source of the mount; default `ocimount`. */
   readonly fsName?: string
+  /**
+   * An existing directory for what is needed while mounting; default: a temporary one, gone afterwards. Its path stays
+   * in what the kernel shows of the mount, by which list-mounts.ts knows a dead one.
+   */
+  readonly workDirectory?: string
 }
 
 /** What is served. */

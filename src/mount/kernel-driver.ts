@@ -75,7 +75,7 @@ async function start(
   let server: FuseServer | undefined
   // EROFS shows the path that it was given as the source of the mount for as long as that lives; a link with a name of
   // ours is how the mount is known again.
-  const links = await mkdtemp(join(tmpdir(), 'ocimount-'))
+  const links = await mkdtemp(join(flags.workDirectory ?? tmpdir(), 'ocimount-'))
   const sourceLink = join(links, `${EROFS_SOURCE}${plainName(flags.fsName ?? 'ocimount')}`)
   try {
     server = startServer(

@@ -1,5 +1,5 @@
-// Finds live mounts and cleans up after serving processes that died: kill -9 leaves a mount on which every call
-// answers ENOTCONN, and a state directory.
+// Finds live mounts and cleans up after serving processes that died: kill -9 leaves a state directory, and a mount on which
+// every call answers ENOTCONN (FUSE), or all that is not in memory EIO (EROFS, overlay).
 
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -58,7 +58,9 @@ async function cleanUp({ record, directory }: FoundMount): Promise<void> {
     // `lower` and `scratch` are mounted only while an overlay is being stacked.
     const inside = entries.filter(({ mountpoint }) => mountpoint.startsWith(`${directory}/`))
     for (const { mountpoint } of inside.reverse()) await detach(mountpoint, true)
-    const entry = mountAt(entries, record.mountpoint)
+    // Not canonical before the mount was ready.
+    const path = await locateMountpoint(record.mountpoint, entries)
+    const entry = path === undefined ? undefined : mountAt(entries, path)
     if (entry !== undefined && (await isDead(entry, record))) await detach(entry.mountpoint, true)
     await rm(directory, { recursive: true, force: true })
     log.info({ id: record.id }, 'Cleaned up after a serving process that died')
@@ -69,10 +71,15 @@ async function cleanUp({ record, directory }: FoundMount): Promise<void> {
   }
 }
 
-/** Tells whether a mount is the one of the record; somebody else may have mounted there since. */
-async function isDead(entry: MountEntry, record: MountRecord): Promise<boolean> {
+/**
+ * Tells whether a mount is what a dead process left; somebody else may have mounted there since.
+ *
+ * EROFS and an overlay go on answering from memory, and numbers of devices are used again. But the path of the state
+ * directory is in the source of the one and in the lowerdir of the other, from the first moment on.
+ */
+async function isDead(entry: MountEntry, { id }: MountRecord): Promise<boolean> {
   if (!isOurMount(entry)) return false
-  if (entry.fsType !== FUSE_TYPE) return entry.device === record.device
+  if (entry.fsType !== FUSE_TYPE) return `${entry.source},${entry.superOptions}`.includes(`/${id}/`)
   try {
     await stat(entry.mountpoint)
     return false

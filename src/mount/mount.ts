@@ -29,8 +29,6 @@ export interface MountOptions extends MountFlags {
   readonly driver?: DriverName
   /** Stacks an overlay: true for one whose contents vanish with it, or the directory that keeps what is written. */
   readonly writable?: boolean | string
-  /** An existing directory for what is needed while mounting; default: a temporary one, gone afterwards. */
-  readonly workDirectory?: string
 }
 
 /** A mount and what made it. */

@@ -24,13 +24,13 @@ const UNFIT_FILESYSTEMS: readonly number[] = [0x01021994, 0x794c7630]
 
 export type MountKind = 'file' | 'loop'
 
-/** Says why images cannot be mounted here, or gives false. */
-export function kernelSkipReason(kind: MountKind = 'file'): string | false {
+/** Says why images cannot be mounted here from a file, a loop device or a file of FUSE, or gives false. */
+export function kernelSkipReason(kind: MountKind | 'fuse' = 'file'): string | false {
   if (!mayMount()) return 'mounting needs CAP_SYS_ADMIN in the initial user namespace'
   if (!/\berofs$/m.test(readProc('filesystems'))) return 'the kernel lacks EROFS'
   const [major = 0, minor = 0] = readProc('sys/kernel/osrelease').split('.').map(Number)
   if (major < 6 || (major === 6 && minor < 12)) return 'the kernel is older than 6.12'
-  if (UNFIT_FILESYSTEMS.includes(statfsSync(SCRATCH).type))
+  if (kind !== 'fuse' && UNFIT_FILESYSTEMS.includes(statfsSync(SCRATCH).type))
     return `${SCRATCH} is on tmpfs or overlayfs`
   if (kind === 'loop' && !existsSync('/dev/loop-control')) return 'there are no loop devices'
   if (spawnSync('python3', ['--version']).status !== 0) return 'python3 is missing'

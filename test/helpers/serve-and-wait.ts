@@ -1,13 +1,15 @@
 // Serves a small tree at argv[2] until it is unmounted. Prints `ready`, then the id of the state it keeps if argv[3]
-// says `state`; argv[4] may be `writable` or a flag such as `suid`.
+// says `state`; argv[4] may be `writable`, a flag such as `suid`, or `-`; argv[5] names the driver.
 
-import { mountRootfs } from '../../src/mount/mount.js'
+import { mountRootfs, type DriverName } from '../../src/mount/mount.js'
 import { serveControl } from '../../src/mount/control.js'
 import { MountState } from '../../src/mount/state.js'
 import { contiguous, directory } from './erofs-tree.js'
 import { targetOf } from './with-mount.js'
 
-const [, , mountpoint = '', keepState, flag] = process.argv
+const [, , mountpoint = '', keepState, flag = '-', driver = 'auto'] = process.argv as (
+  string | undefined
+)[]
 const target = targetOf(directory({ file: contiguous(0, 5) }), [Buffer.alloc(512, 'a')])
 const isWritable = flag === 'writable'
 
@@ -15,6 +17,7 @@ if (keepState === 'state') {
   const image = { reference: 'test.tar', name: 'test:latest' }
   const state = await MountState.create({ mountpoint, image, options: {}, isWritable })
   const mount = await mountRootfs(target, mountpoint, {
+    driver: driver as DriverName,
     writable: isWritable,
     workDirectory: state.directory,
   })
@@ -28,7 +31,10 @@ if (keepState === 'state') {
   await control.close()
   await state.remove()
 } else {
-  const mount = await mountRootfs(target, mountpoint, flag === undefined ? {} : { [flag]: true })
+  const mount = await mountRootfs(target, mountpoint, {
+    driver: driver as DriverName,
+    ...(flag === '-' ? {} : { [flag]: true }),
+  })
   process.stdout.write('ready\n')
   await mount.finished
 }

@@ -16,6 +16,16 @@ import type { MountTarget } from '../../src/mount/driver.js'
 import { mountAt, readMountinfo } from '../../src/mount/mountinfo.js'
 import { mountRootfs, type MountOptions, type RootfsMount } from '../../src/mount/mount.js'
 
+/** Says why there is no FUSE here, or gives false. */
+export function fuseSkipReason(): string | false {
+  try {
+    accessSync('/dev/fuse', constants.R_OK | constants.W_OK)
+    return false
+  } catch (error) {
+    return `no FUSE here: ${messageOf(error)}`
+  }
+}
+
 /** Says why nothing can be mounted with fuse-native here, or gives false. */
 export function mountSkipReason(): string | false {
   try {

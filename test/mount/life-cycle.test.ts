@@ -8,9 +8,8 @@ import { mountAt, readMountinfo } from '../../src/mount/mountinfo.js'
 import { mountRootfs } from '../../src/mount/mount.js'
 import { unmountPath } from '../../src/mount/unmount.js'
 import { contiguous, directory, file } from '../helpers/erofs-tree.js'
-import { rootSkipReason, run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
-
-const skip = rootSkipReason()
+import { eachDriver } from '../helpers/mount-drivers.js'
+import { run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
 
 function smallTarget(): ReturnType<typeof targetOf> {
   const root = directory({ file: contiguous(0, 5), other: contiguous(512, 5), dir: directory({}) })
@@ -31,29 +30,35 @@ async function holdOpen(path: string): Promise<{ pid: number; release(): Promise
   }
 }
 
+/** The number of the one FUSE connection that this process serves, through one descriptor or several. */
+async function ownConnection(): Promise<string> {
+  const script = 'cat /proc/"$0"/fdinfo/* | sed -n "s/^fuse_connection:[[:space:]]*//p" | sort -u'
+  return (await run(['sh', '-c', script, `${process.pid}`])).stdout.trim()
+}
+
 async function isMounted(path: string): Promise<boolean> {
   return mountAt(await readMountinfo(), path) !== undefined
 }
 
-t.test('unmount() ends the mount', { skip }, async (t) => {
-  const mount = await serve(t, smallTarget())
+eachDriver(t, 'unmount() ends the mount', async (t, driver) => {
+  const mount = await serve(t, smallTarget(), { driver })
   await mount.unmount()
   await mount.finished
   t.notOk(await isMounted(mount.mountpoint))
   await t.rejects(mount.unmount(), { code: 'NOT_MOUNTED' })
 })
 
-t.test('finished resolves when somebody else unmounts', { skip }, async (t) => {
-  const mount = await serve(t, smallTarget())
+eachDriver(t, 'finished resolves when somebody else unmounts', async (t, driver) => {
+  const mount = await serve(t, smallTarget(), { driver })
   t.match(await run(['umount', mount.mountpoint]), { status: 0 })
   await mount.finished
 })
 
-t.test(
+eachDriver(
+  t,
   'unmount() of a mount in use is MOUNT_BUSY; lazily it goes on for those inside',
-  { skip },
-  async (t) => {
-    const mount = await serve(t, smallTarget())
+  async (t, driver) => {
+    const mount = await serve(t, smallTarget(), { driver })
     const holder = await holdOpen(`${mount.mountpoint}/file`)
     await t.rejects(mount.unmount(), { code: 'MOUNT_BUSY', message: /in use/ })
     t.ok(await isMounted(mount.mountpoint))
@@ -68,8 +73,8 @@ t.test(
   },
 )
 
-t.test('finished waits for a copy in another mount namespace', { skip }, async (t) => {
-  const mount = await serve(t, smallTarget())
+eachDriver(t, 'finished waits for a copy in another mount namespace', async (t, driver) => {
+  const mount = await serve(t, smallTarget(), { driver })
   const script = 'echo ready; read -r line; cat "$0"'
   const other = spawn(
     'unshare',
@@ -89,28 +94,29 @@ t.test('finished waits for a copy in another mount namespace', { skip }, async (
   await mount.finished
 })
 
-t.test('finished resolves when the connection is aborted', { skip }, async (t) => {
+eachDriver(t, 'finished resolves when the connection is aborted', async (t, driver) => {
   const control = scratchDirectory(t)
-  const mount = await serve(t, smallTarget())
+  const mount = await serve(t, smallTarget(), { driver })
   t.match(await run(['mount', '-t', 'fusectl', 'fusectl', control]), { status: 0 })
-  const connection = mount.device.split(':')[1] ?? ''
+  const connection = await ownConnection()
   t.match(await run(['sh', '-c', 'echo 1 > "$0"', `${control}/${connection}/abort`]), { status: 0 })
   await mount.finished
   t.ok(await isMounted(mount.mountpoint), 'what is left is a dead mount')
   await unmountPath(mount.mountpoint)
 })
 
-t.test('a process whose mount has ended ends by itself', { skip }, async (t) => {
+eachDriver(t, 'a process whose mount has ended ends by itself', async (t, driver) => {
   const path = scratchDirectory(t)
   const server = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
-  const child = execFile(process.execPath, [server, path])
+  const child = execFile(process.execPath, [server, path, '-', '-', driver])
   await once(child.stdout!, 'data')
+  const exit = once(child, 'exit')
   await unmountPath(path)
-  t.strictSame(await once(child, 'exit'), [0, null])
+  t.strictSame(await exit, [0, null])
 })
 
-t.test('mounts of one process do not disturb each other', { skip }, async (t) => {
-  const mounts = await Promise.all([1, 2, 3].map(async () => serve(t, smallTarget())))
+eachDriver(t, 'mounts of one process do not disturb each other', async (t, driver) => {
+  const mounts = await Promise.all([1, 2, 3].map(async () => serve(t, smallTarget(), { driver })))
   t.equal(new Set(mounts.map(({ device }) => device)).size, 3)
   await mounts[1]!.unmount()
   await mounts[1]!.finished
@@ -119,7 +125,7 @@ t.test('mounts of one process do not disturb each other', { skip }, async (t) =>
   }
 })
 
-t.test('mount points with awkward names work', { skip }, async (t) => {
+eachDriver(t, 'mount points with awkward names work', async (t, driver) => {
   for (const name of [
     'a b,c',
     'line\nfeed',
@@ -128,7 +134,7 @@ t.test('mount points with awkward names work', { skip }, async (t) => {
     '-o',
     'back\\slash\\040',
   ]) {
-    const mount = await serve(t, smallTarget(), { name })
+    const mount = await serve(t, smallTarget(), { driver, name })
     t.ok(mount.mountpoint.endsWith(`/${name}`))
     t.match(await run(['cat', `${mount.mountpoint}/file`]), { stdout: 'aaaaa' })
     await unmountPath(mount.mountpoint)
@@ -136,10 +142,10 @@ t.test('mount points with awkward names work', { skip }, async (t) => {
   }
 })
 
-t.test('a mount that cannot be started leaves nothing behind', { skip }, async (t) => {
+eachDriver(t, 'a mount that cannot be started leaves nothing behind', async (t, driver) => {
   const path = scratchDirectory(t)
   const target = targetOf(directory({ file: file(0) }))
-  await t.rejects(mountRootfs({ ...target, devices: smallTarget().devices }, path), {
+  await t.rejects(mountRootfs({ ...target, devices: smallTarget().devices }, path, { driver }), {
     code: 'INTERNAL',
   })
   t.notOk(await isMounted(path))

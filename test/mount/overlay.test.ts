@@ -7,9 +7,8 @@ import { mountAt, readMountinfo } from '../../src/mount/mountinfo.js'
 import { escapeOverlayPath } from '../../src/mount/overlay.js'
 import { mountRootfs } from '../../src/mount/mount.js'
 import { contiguous, directory } from '../helpers/erofs-tree.js'
-import { rootSkipReason, run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
-
-const skip = rootSkipReason()
+import { eachDriver } from '../helpers/mount-drivers.js'
+import { run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
 
 function target(): ReturnType<typeof targetOf> {
   const root = directory(
@@ -26,13 +25,13 @@ const EDIT =
   'cd "$0"; echo new > etc/new; echo more >> etc/passwd; rm etc/group; rm -r bin; mkdir bin'
 const LOOK = 'cd "$0"; ls etc bin; cat etc/new etc/passwd; stat -c "%a %u %g %Y" .'
 
-t.test(
+eachDriver(
+  t,
   'mountRootfs() writable: changes are seen and vanish with the mount',
-  { skip },
-  async (t) => {
+  async (t, driver) => {
     const work = scratchDirectory(t)
-    const mount = await serve(t, target(), { writable: true, workDirectory: work })
-    t.match(mount, { isWritable: true, driver: 'fuse-native' })
+    const mount = await serve(t, target(), { driver, writable: true, workDirectory: work })
+    t.match(mount, { isWritable: true, driver })
     t.match(await run(['stat', '-c', '%a %u %g %Y', mount.mountpoint]), {
       stdout: '751 1000 2000 1600000000\n',
     })
@@ -55,12 +54,12 @@ t.test(
   },
 )
 
-t.test('mountRootfs() writable: a directory keeps what was written', { skip }, async (t) => {
+eachDriver(t, 'mountRootfs() writable: a directory keeps what was written', async (t, driver) => {
   // Every character that means something to mount(8) or to the options of an overlay.
   const kept = join(scratchDirectory(t), 'a,b:c\\d "e" é', 'deep')
-  const first = await serve(t, target(), { writable: kept, name: 'm:n,o' })
+  const first = await serve(t, target(), { driver, writable: kept, name: 'm:n,o' })
   t.match(await run(['sh', '-ec', EDIT, first.mountpoint]), { status: 0, stderr: '' })
-  await t.rejects(serve(t, target(), { writable: kept }), {
+  await t.rejects(serve(t, target(), { driver, writable: kept }), {
     code: 'MOUNT_BUSY',
     message: /writes to the same directory/,
   })
@@ -69,38 +68,43 @@ t.test('mountRootfs() writable: a directory keeps what was written', { skip }, a
   t.equal(readFileSync(join(kept, 'upper/etc/new'), 'utf8'), 'new\n')
   const whiteout = statSync(join(kept, 'upper/etc/group'))
   t.ok(whiteout.isCharacterDevice() && whiteout.rdev === 0)
-  const second = await serve(t, target(), { writable: kept })
+  const second = await serve(t, target(), { driver, writable: kept })
   t.match(await run(['sh', '-ec', LOOK, second.mountpoint]), {
     stdout: /^bin:\n\netc:\nnew\npasswd\nnew\naaaaamore\n751 1000 2000 /,
   })
 })
 
-t.test('finished resolves when somebody else unmounts the overlay', { skip }, async (t) => {
-  const mount = await serve(t, target(), { writable: true })
+eachDriver(t, 'finished resolves when somebody else unmounts the overlay', async (t, driver) => {
+  const mount = await serve(t, target(), { driver, writable: true })
   t.match(await run(['umount', mount.mountpoint]), { status: 0 })
   await mount.finished
 })
 
-t.test('mountRootfs() writable: a failure leaves nothing behind', { skip }, async (t) => {
+eachDriver(t, 'mountRootfs() writable: a failure leaves nothing behind', async (t, driver) => {
   const path = scratchDirectory(t)
   const mountpoint = join(path, 'mnt')
   mkdirSync(mountpoint)
   const before = (await readMountinfo()).length
-  const options = { writable: '/proc/none', workDirectory: path }
+  const options = { driver, writable: '/proc/none', workDirectory: path }
   await t.rejects(mountRootfs(target(), mountpoint, options), { code: 'MOUNT_FAILED' })
   t.equal((await readMountinfo()).length, before)
   t.strictSame(readdirSync(path), ['mnt'])
 })
 
-t.test('mountRootfs() writable works as root of a user namespace', { skip }, async (t) => {
-  const path = scratchDirectory(t)
-  const server = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
-  const script =
-    'mkdir "$0/mnt"; touch "$0/said"; "$1" "$2" "$0/mnt" state writable > "$0/said" & until grep -q ready "$0/said"; do sleep 0.05; done; rm "$0/mnt/file"; echo x > "$0/mnt/new"; ls "$0/mnt"; umount "$0/mnt"; wait'
-  const inside = ['unshare', '-Urm', 'sh', '-ec', script, path, process.execPath, server]
-  process.env['OCIMOUNT_RUNTIME_DIR'] = join(path, 'state')
-  t.match(await run(inside), { status: 0, stdout: 'new\n', stderr: '' })
-})
+eachDriver(
+  t,
+  'mountRootfs() writable works as root of a user namespace',
+  async (t, driver) => {
+    const path = scratchDirectory(t)
+    const server = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
+    const script =
+      'mkdir "$0/mnt"; touch "$0/said"; "$1" "$2" "$0/mnt" state writable "$3" > "$0/said" & until grep -q ready "$0/said"; do sleep 0.05; done; rm "$0/mnt/file"; echo x > "$0/mnt/new"; ls "$0/mnt"; umount "$0/mnt"; wait'
+    const inside = ['unshare', '-Urm', 'sh', '-ec', script, path, process.execPath, server, driver]
+    process.env['OCIMOUNT_RUNTIME_DIR'] = join(path, 'state')
+    t.match(await run(inside), { status: 0, stdout: 'new\n', stderr: '' })
+  },
+  { kernel: 'it needs the initial user namespace' },
+)
 
 t.test('escapeOverlayPath() escapes what separates', async (t) => {
   t.equal(escapeOverlayPath('/a,b:c\\d e'), '/a\\,b\\:c\\\\d e')

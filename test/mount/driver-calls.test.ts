@@ -1,19 +1,21 @@
 // Single calls at the edges of what a filesystem answers, made by Python from another process.
 
+import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import t from 'tap'
 import { OcimountError } from '../../src/errors.js'
+import type { LayerDevice } from '../../src/layer/device.js'
 import { contiguous, directory, file, symlink, xattrs } from '../helpers/erofs-tree.js'
 import { SeededRandom } from '../helpers/seeded-random.js'
+import { eachDriver } from '../helpers/mount-drivers.js'
 import {
   memoryDevice,
   python,
-  rootSkipReason,
   run,
+  scratchDirectory,
   serve,
   targetOf,
 } from '../helpers/with-mount.js'
-
-const skip = rootSkipReason()
 
 const PRELUDE = `
 import ctypes, errno, json, os, sys
@@ -27,7 +29,7 @@ def code(call):
         return errno.errorcode[error.errno]
 `
 
-t.test('extended attributes answer sizes, ERANGE and ENODATA', { skip }, async (t) => {
+eachDriver(t, 'extended attributes answer sizes, ERANGE and ENODATA', async (t, driver) => {
   const large = Buffer.alloc(60_000, 7)
   const root = directory({
     file: file(0, [], {
@@ -36,7 +38,7 @@ t.test('extended attributes answer sizes, ERANGE and ENODATA', { skip }, async (
     bare: file(0),
     link: symlink('file', { xattrs: xattrs({ 'trusted.t': 'on the link' }) }),
   })
-  const { mountpoint } = await serve(t, targetOf(root))
+  const { mountpoint } = await serve(t, targetOf(root), { driver })
   const script = `${PRELUDE}
 def get(path, name, size):
     buffer = ctypes.create_string_buffer(max(size, 1))
@@ -86,10 +88,10 @@ const CHANGES: Readonly<Record<string, string>> = {
 
 for (const isRemounted of [false, true]) {
   const who = isRemounted ? 'the server, on a mount that root made rw,' : 'a mount'
-  t.test(`${who} answers EROFS to every change`, { skip }, async (t) => {
+  eachDriver(t, `${who} answers EROFS to every change`, async (t, driver) => {
     const fields = { mode: 0o100777, xattrs: xattrs({ 'user.a': 'x' }) }
     const root = directory({ file: contiguous(0, 512, fields), dir: directory({}) })
-    const { mountpoint } = await serve(t, targetOf(root, [Buffer.alloc(512, 'a')]))
+    const { mountpoint } = await serve(t, targetOf(root, [Buffer.alloc(512, 'a')]), { driver })
     if (isRemounted) {
       // -i, or mount(8) has the helper of the filesystem type do it, which is ocimount.
       t.match(await run(['mount', '-i', '-o', 'remount,rw', mountpoint]), { status: 0 })
@@ -109,10 +111,10 @@ for (const isRemounted of [false, true]) {
   })
 }
 
-t.test('reading works from many processes and threads at once', { skip }, async (t) => {
+eachDriver(t, 'reading works from many processes and threads at once', async (t, driver) => {
   const content = new SeededRandom(7).bytes(8 << 20)
   const target = targetOf(directory({ big: contiguous(0, content.length - 100) }), [content])
-  const { mountpoint } = await serve(t, target)
+  const { mountpoint } = await serve(t, target, { driver })
   const script = `
 import base64, concurrent.futures, json, os, random, sys
 path, seed = sys.argv[1], int(sys.argv[2])
@@ -136,7 +138,7 @@ with concurrent.futures.ThreadPoolExecutor(8) as pool:
   }
 })
 
-t.test('a device that fails gives EIO for its files alone', { skip }, async (t) => {
+eachDriver(t, 'a device that fails gives EIO for its files alone', async (t, driver) => {
   const good = Buffer.alloc(8192, 'g')
   const target = targetOf(
     directory({
@@ -149,16 +151,32 @@ t.test('a device that fails gives EIO for its files alone', { skip }, async (t) 
     }),
     [good, good],
   )
+  // Its pieces come when they are wanted, as those of a compressed layer.
   let isBroken = true
+  const path = join(scratchDirectory(t), 'data')
+  writeFileSync(path, good)
+  const fd = openSync(path, 'r')
+  t.teardown(() => {
+    closeSync(fd)
+  })
+  const state = new Uint8Array(1)
+  const ensure = async (): Promise<[]> => {
+    if (isBroken) throw new OcimountError('DIGEST_MISMATCH', 'Cannot read: the digest is wrong')
+    state[0] = 2
+    return Promise.resolve([])
+  }
   const first = memoryDevice(good)
-  const failing = {
+  const failing: LayerDevice = {
     ...first,
-    read: async (part: Buffer, deviceOffset: number) => {
-      if (isBroken) throw new OcimountError('DIGEST_MISMATCH', 'Cannot read: the digest is wrong')
+    read: async (part, deviceOffset) => {
+      await ensure()
       await first.read(part, deviceOffset)
     },
+    native: () => ({ kind: 'pieces', size: good.length, fd, state }),
+    ensure,
   }
-  const { mountpoint } = await serve(t, { ...target, devices: [failing, memoryDevice(good)] })
+  const devices = [failing, memoryDevice(good)]
+  const { mountpoint } = await serve(t, { ...target, devices }, { driver })
   t.match(await run(['cat', `${mountpoint}/bad`]), { status: 1, stderr: /Input\/output error/ })
   t.match(await run(['cat', `${mountpoint}/mixed`]), { status: 1, stderr: /Input\/output error/ })
   t.match(await run(['cat', `${mountpoint}/good`]), { status: 0, stdout: 'g'.repeat(1000) })
@@ -166,8 +184,12 @@ t.test('a device that fails gives EIO for its files alone', { skip }, async (t) 
   t.match(await run(['cat', `${mountpoint}/bad`]), { status: 0, stdout: 'g'.repeat(1000) })
 })
 
-t.test('errors of lookup are those of any filesystem', { skip }, async (t) => {
-  const { mountpoint } = await serve(t, targetOf(directory({ file: file(0), dir: directory({}) })))
+eachDriver(t, 'errors of lookup are those of any filesystem', async (t, driver) => {
+  const { mountpoint } = await serve(
+    t,
+    targetOf(directory({ file: file(0), dir: directory({}) })),
+    { driver },
+  )
   const script = `${PRELUDE}
 paths = ['/none', '/file/below', '/dir/none/below', '/' + 'n' * 256, '/' + 'n' * 255, '/dir/../file']
 print(json.dumps([code(lambda: os.lstat(root + path)) for path in paths] + [
