@@ -5,8 +5,12 @@ import { isOcimountError, messageOf, OcimountError } from '../errors.js'
 import { parseDigest, type Digest, type DiffId } from '../image/digest.js'
 import { isSameIdentity, type FileIdentity } from './file-identity.js'
 
-/** A stretch of an archive that is a layer: verified against its blob digest, if it has one, and its DiffID. */
+/**
+ * A stretch of an archive that is a layer: verified against its blob digest, if the image names one, and its DiffID. Of a
+ * packed layer the blob digest is always there: it is the name of its blob index.
+ */
 export interface ArchiveRegion {
+  readonly form: 'plain' | 'gzip'
   readonly offset: number
   readonly length: number
   readonly digest?: Digest | undefined
@@ -19,7 +23,8 @@ export interface ArchiveRecord {
   readonly regions: readonly ArchiveRegion[]
 }
 
-const VERSION = 1
+// Version 1 had plain layers alone, and did not say so.
+const VERSION = 2
 // An archive of some hundred images; what comes later is verified again at each mount.
 const MAX_REGIONS = 10_000
 
@@ -36,7 +41,8 @@ export function encodeArchiveRecord({ identity, regions }: ArchiveRecord): Buffe
 export function decodeArchiveRecord(payload: Buffer, identity?: FileIdentity): ArchiveRecord {
   try {
     const record = asObject(JSON.parse(payload.toString('utf8')))
-    if (record['version'] !== VERSION) throw new TypeError('its version is unknown')
+    const version = record['version']
+    if (version !== 1 && version !== VERSION) throw new TypeError('its version is unknown')
     const found = asIdentity(record['identity'])
     if (identity !== undefined && !isSameIdentity(found, identity)) {
       throw new TypeError('it is about another file')
@@ -45,7 +51,10 @@ export function decodeArchiveRecord(payload: Buffer, identity?: FileIdentity): A
     if (!Array.isArray(regions) || regions.length > MAX_REGIONS) {
       throw new TypeError('its regions are not a list')
     }
-    return { identity: found, regions: regions.map((region) => asRegion(region, found.size)) }
+    return {
+      identity: found,
+      regions: regions.map((region) => asRegion(region, found.size, version)),
+    }
   } catch (error) {
     if (!(error instanceof TypeError || error instanceof SyntaxError || isOcimountError(error))) {
       throw error
@@ -62,30 +71,37 @@ export function mergeRegions(
 ): ArchiveRegion[] | undefined {
   const merged = new Map(known.map((region) => [regionKey(region), region]))
   for (const region of added) {
-    const { offset, length, digest, diffId } = region
+    const { form, offset, length, digest, diffId } = region
     if (merged.size >= MAX_REGIONS) break
     if (merged.has(regionKey(region))) continue
     merged.set(
       regionKey(region),
-      digest === undefined ? { offset, length, diffId } : { offset, length, digest, diffId },
+      digest === undefined
+        ? { form, offset, length, diffId }
+        : { form, offset, length, digest, diffId },
     )
   }
   if (merged.size === known.length) return undefined
   return [...merged.values()].sort((a, b) => a.offset - b.offset || a.length - b.length)
 }
 
-function regionKey({ offset, length, digest, diffId }: ArchiveRegion): string {
-  return [offset, length, digest ?? '', diffId].join(' ')
+function regionKey({ form, offset, length, digest, diffId }: ArchiveRegion): string {
+  return [form, offset, length, digest ?? '', diffId].join(' ')
 }
 
-function asRegion(value: unknown, fileSize: number): ArchiveRegion {
+function asRegion(value: unknown, fileSize: number, version: 1 | 2): ArchiveRegion {
   const region = asObject(value)
   const offset = asCount(region['offset'])
   const length = asCount(region['length'])
   if (offset + length > fileSize) throw new TypeError('a region is beyond the end of the file')
   const diffId = parseDigest(asText(region['diffId']))
-  if (region['digest'] === undefined) return { offset, length, diffId }
-  return { offset, length, digest: parseDigest(asText(region['digest'])), diffId }
+  const form = version === 1 ? 'plain' : region['form']
+  if (form !== 'plain' && form !== 'gzip') throw new TypeError('a region is of no known form')
+  if (region['digest'] !== undefined) {
+    return { form, offset, length, digest: parseDigest(asText(region['digest'])), diffId }
+  }
+  if (form === 'gzip') throw new TypeError('a packed region has no digest')
+  return { form, offset, length, diffId }
 }
 
 function asIdentity(value: unknown): FileIdentity {

@@ -5,6 +5,7 @@
 //   CACHEDIR.TAG                      marks the directory as ours and as a cache, for backup programs
 //   oci-layout index.json blobs/…     an OCI image layout
 //   layers/<layer id>/                toc data data.map digests; `:` in the id is written `-`
+//   blob-index/<alg>/<blob digest>    sealed: the spans of one stored form of a layer
 //   rootfs/v<writer>/<key>.erofs      sealed
 //   archives/<identity>               sealed record of what a local archive was verified to hold
 //   decoded/<key> <key>.sum           a local archive that was compressed as a whole; size and SHA-256, sealed
@@ -18,7 +19,7 @@ import { digestAlgorithm, digestHex, parseDigest, type Digest } from '../image/d
 import { identityKey, type FileIdentity } from './file-identity.js'
 import { DATA_NAME } from './piece-map.js'
 
-export type EntryKind = 'layer' | 'rootfs' | 'archive' | 'decoded' | 'blob'
+export type EntryKind = 'layer' | 'blob-index' | 'rootfs' | 'archive' | 'decoded' | 'blob'
 
 /** Gives paths in a cache; makes and checks nothing on disk. */
 export class CachePaths {
@@ -51,6 +52,12 @@ export class CachePaths {
 
   dataPath(layerId: string): string {
     return join(this.layerPath(layerId), DATA_NAME)
+  }
+
+  /** Gives the file that says where the spans of a stored layer are, by the digest of the stored bytes. */
+  blobIndexPath(digest: Digest): string {
+    const checked = parseDigest(digest)
+    return join(this.root, 'blob-index', digestAlgorithm(checked), digestHex(checked))
   }
 
   /** Gives the file of a merged tree, made by the given version of the writer. */
@@ -104,7 +111,7 @@ export class CachePaths {
   entryKey(path: string): string {
     const inside = isAbsolute(path) ? relative(this.root, path) : path
     const parts = inside.split('/')
-    const depth = parts[0] === 'rootfs' || parts[0] === 'blobs' ? 3 : 2
+    const depth = DEEP.has(parts[0] ?? '') ? 3 : 2
     const key = parts
       .slice(0, depth)
       .join('/')
@@ -128,12 +135,18 @@ export function layerIdOf(directoryName: string): string | undefined {
 }
 
 const LAYER_ID = /^(?:[a-z]{1,16}:)?(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/
+/** Places whose entries lie in directories. */
+const DEEP: ReadonlySet<string> = new Set(['rootfs', 'blobs', 'blob-index'])
 const ROOTFS_KEY = /^[A-Za-z0-9_-]{1,128}$/
 const HEX_64 = /^[0-9a-f]{64}$/
 const KEYS: readonly { kind: EntryKind; pattern: RegExp }[] = [
   {
     kind: 'layer',
     pattern: /^layers\/(?:[a-z]{1,16}-)?(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/,
+  },
+  {
+    kind: 'blob-index',
+    pattern: /^blob-index\/(?:sha256\/[0-9a-f]{64}|sha512\/[0-9a-f]{128})$/,
   },
   { kind: 'rootfs', pattern: /^rootfs\/v\d{1,10}\/[A-Za-z0-9_-]{1,128}\.erofs$/ },
   { kind: 'archive', pattern: /^archives\/[0-9a-f]{64}$/ },

@@ -19,7 +19,14 @@ export interface DiskUsage {
 /** @throws OcimountError `STORAGE_FAILED` */
 export async function diskUsage(paths: CachePaths): Promise<DiskUsage> {
   const none: KindUsage = { entries: 0, bytes: 0 }
-  const kinds = { layer: none, rootfs: none, archive: none, decoded: none, blob: none }
+  const kinds = {
+    layer: none,
+    'blob-index': none,
+    rootfs: none,
+    archive: none,
+    decoded: none,
+    blob: none,
+  }
   let totalBytes = 0
   for (const { kind, bytes } of await listEntries(paths)) {
     kinds[kind] = { entries: kinds[kind].entries + 1, bytes: kinds[kind].bytes + bytes }

@@ -126,6 +126,7 @@ function blocksOf(stats: Stats | undefined): number {
 const BLOCK_SIZE = 512
 const PLACES = [
   { directory: 'layers', depth: 1 },
+  { directory: 'blob-index', depth: 2 },
   { directory: 'rootfs', depth: 2 },
   { directory: 'archives', depth: 1 },
   { directory: 'decoded', depth: 1 },

@@ -30,10 +30,17 @@ export function pieceCount(deviceSize: number): number {
 
 /** Gives the payload of `data.map` for a device that is there whole. */
 export function encodeFullMap(deviceSize: number): Buffer[] {
-  const count = pieceCount(deviceSize)
-  const bits = Buffer.alloc(Math.ceil(count / 8), 0xff)
-  if (count % 8 !== 0) bits[bits.length - 1] = (1 << (count % 8)) - 1
-  return [encodeHeader(MAP_MAGIC, deviceSize), bits]
+  return [encodeHeader(MAP_MAGIC, deviceSize), fullBits(deviceSize)]
+}
+
+/** Gives the payload of `data.map` for a device of which nothing is there. */
+export function encodeEmptyMap(deviceSize: number): Buffer[] {
+  return encodeMap({ deviceSize, present: Buffer.alloc(fullBits(deviceSize).length) })
+}
+
+/** Gives the payload of `data.map`. */
+export function encodeMap({ deviceSize, present }: PieceMap): Buffer[] {
+  return [encodeHeader(MAP_MAGIC, deviceSize), present]
 }
 
 /** Gives the payload of `digests`. */
@@ -79,9 +86,34 @@ export function decodeDigests(payload: Buffer, deviceSize: number, what: string)
   return digests
 }
 
+/** Tells whether every piece is there. */
+export function isWholeMap({ deviceSize, present }: PieceMap): boolean {
+  return present.equals(fullBits(deviceSize))
+}
+
+/** Gives where a piece begins and how long it is. */
+export function pieceRange(piece: number, deviceSize: number): { start: number; length: number } {
+  const start = piece * PIECE_SIZE
+  return { start, length: Math.min(PIECE_SIZE, deviceSize - start) }
+}
+
+/** Sets or clears the bit of a piece. */
+export function setPiece(bits: Uint8Array, piece: number, isPresent: boolean): void {
+  const bit = 1 << (piece & 7)
+  const byte = bits[piece >>> 3] ?? 0
+  bits[piece >>> 3] = isPresent ? byte | bit : byte & ~bit
+}
+
 /** Tells whether the bit of a piece is set. */
 export function hasPiece(bits: Uint8Array, piece: number): boolean {
   return ((bits[piece >>> 3] ?? 0) & (1 << (piece & 7))) !== 0
+}
+
+function fullBits(deviceSize: number): Buffer {
+  const count = pieceCount(deviceSize)
+  const bits = Buffer.alloc(Math.ceil(count / 8), 0xff)
+  if (count % 8 !== 0) bits[bits.length - 1] = (1 << (count % 8)) - 1
+  return bits
 }
 
 function encodeHeader(magic: string, deviceSize: number): Buffer {

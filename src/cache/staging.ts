@@ -4,12 +4,27 @@
 import { randomBytes } from 'node:crypto'
 import { lstat, mkdir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, isAbsolute, join, resolve } from 'node:path'
-import { OcimountError } from '../errors.js'
-import { placeNewFile, syncDirectory, syncTree, withParent, DIRECTORY_MODE } from './durable.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import {
+  placeNewFile,
+  replaceFile,
+  syncDirectory,
+  syncTree,
+  withParent,
+  DIRECTORY_MODE,
+} from './durable.js'
 import { removeAtExit } from './exit-cleanup.js'
-import { DATA_MAP_NAME, DATA_NAME, DIGESTS_NAME } from './piece-map.js'
+import {
+  DATA_MAP_NAME,
+  DATA_NAME,
+  decodeMap,
+  DIGESTS_NAME,
+  isWholeMap,
+  type PieceMap,
+} from './piece-map.js'
 import { currentOwnerTag } from './process-owner.js'
-import { isExisting, isMissing, storageError } from './storage-error.js'
+import { readSealedFile } from './sealed-file.js'
+import { isExisting, storageError } from './storage-error.js'
 
 /** What became of something that was published: it is in place, or another process had been faster. */
 export type Published = 'published' | 'kept'
@@ -46,7 +61,7 @@ export class Staging {
    *
    * `from` is relative to the staging directory (`.` is all of it) or an absolute path in it. What is there
    * already stays, since equal names have equal content: an existing file is kept, and a directory gets only the
-   * files that it lacks. The data of a layer counts as lacking while its `data.map` does.
+   * files that it lacks. The data of a layer counts as lacking while its `data.map` does; sparse data gives way to whole.
    *
    * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`
    */
@@ -88,14 +103,13 @@ async function publishDirectory(from: string, to: string): Promise<Published> {
   const names = new Set(await readdir(from))
   let result: Published = 'kept'
   if (names.has(DATA_MAP_NAME)) {
-    if (await isFree(join(to, DATA_MAP_NAME))) {
-      // Without the map the other two are leftovers of a crash, replaced rather than kept.
+    if (await isReplaceable(from, to)) {
+      // Without the map the other two are leftovers of a crash; with it the digests are the same.
       await rename(join(from, DATA_NAME), join(to, DATA_NAME))
       await rename(join(from, DIGESTS_NAME), join(to, DIGESTS_NAME))
       await syncDirectory(to)
-      if (await placeNewFile(join(from, DATA_MAP_NAME), join(to, DATA_MAP_NAME))) {
-        result = 'published'
-      }
+      await replaceFile(join(from, DATA_MAP_NAME), join(to, DATA_MAP_NAME))
+      result = 'published'
     }
     for (const name of DATA_NAMES) names.delete(name)
   }
@@ -108,12 +122,21 @@ async function publishDirectory(from: string, to: string): Promise<Published> {
 
 const DATA_NAMES = [DATA_NAME, DIGESTS_NAME, DATA_MAP_NAME]
 
-async function isFree(path: string): Promise<boolean> {
+/** Tells whether data is better than what is there: none, none that can be used, or sparse where it is whole. */
+async function isReplaceable(from: string, to: string): Promise<boolean> {
+  const there = await readMap(to)
+  if (there === undefined) return true
+  const ours = await readMap(from)
+  return ours !== undefined && isWholeMap(ours) && !isWholeMap(there)
+}
+
+async function readMap(directory: string): Promise<PieceMap | undefined> {
+  const path = join(directory, DATA_MAP_NAME)
   try {
-    await lstat(path)
-    return false
+    const bytes = await readSealedFile(path)
+    return bytes === undefined ? undefined : decodeMap(bytes, path)
   } catch (error) {
-    if (isMissing(error)) return true
+    if (isOcimountError(error, 'CACHE_CORRUPT')) return undefined
     throw error
   }
 }

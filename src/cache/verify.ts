@@ -1,5 +1,6 @@
 // Checks everything in a cache against what it must hash to, trusting nothing that is written beside it: a layer's
-// data against its pieces' digests and, whole, against the DiffID in its name; blobs against theirs.
+// data against the digests of those pieces that are there and, where all are, against the DiffID in its name; blobs against
+// theirs.
 
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -16,11 +17,19 @@ import {
 } from '../image/digest.js'
 import { decodeArchiveRecord } from './archive-record.js'
 import { entryKind, layerIdOf, type CachePaths } from './cache-paths.js'
-import { DataFile, dropData } from './data-file.js'
+import { dropData, openDataParts, readPiece } from './data-parts.js'
 import { dropDecoded, readSum } from './decoded-archive.js'
 import { listKeys, namesOf } from './entries.js'
 import { identityKey } from './file-identity.js'
-import { DATA_MAP_NAME, DATA_NAME, DIGESTS_NAME, PIECE_SIZE } from './piece-map.js'
+import {
+  DATA_MAP_NAME,
+  DATA_NAME,
+  DIGESTS_NAME,
+  hasPiece,
+  isWholeMap,
+  PIECE_SIZE,
+  pieceCount,
+} from './piece-map.js'
 import { lstatIfPresent, readSealedFile } from './sealed-file.js'
 import { corruptError, interruptedError, storageError } from './storage-error.js'
 
@@ -82,6 +91,7 @@ class Check {
       case 'layer':
         await this.#layer(key, path)
         break
+      case 'blob-index':
       case 'rootfs':
         await this.#part(key, removal(path), () => this.#sealed(path))
         break
@@ -145,24 +155,24 @@ class Check {
   }
 
   async #data(key: string, path: string): Promise<void> {
-    const file = await DataFile.openForCheck(path)
-    // Without its map nothing counts: a crash left it, or somebody is publishing right now. Not ours to judge.
-    if (file === undefined) return
+    const parts = await openDataParts(path, { fills: false })
+    if (parts === undefined) return
+    const { map, handle } = parts
     try {
       const layerId = layerIdOf(basename(key))
-      const whole =
-        layerId !== undefined && isDiffId(layerId) ? createDigestHash(layerId) : undefined
-      for (let piece = 0; piece < file.pieces; piece++) {
+      const isComparable = layerId !== undefined && isDiffId(layerId) && isWholeMap(map)
+      const whole = isComparable ? createDigestHash(layerId) : undefined
+      for (let piece = 0; piece < pieceCount(map.deviceSize); piece++) {
+        if (!hasPiece(map.present, piece)) continue
         this.#stopIfAborted()
-        const bytes = await file.readPiece(piece, this.#buffer)
+        const { bytes, problem } = await readPiece(parts, piece, this.#buffer)
+        if (problem !== undefined) throw corruptError(parts.path, problem)
         whole?.update(bytes)
         this.bytes += bytes.length
       }
-      if (whole !== undefined && layerId !== undefined) {
-        checkDigest(whole, layerId as Digest, join(path, DATA_NAME))
-      }
+      if (whole !== undefined) checkDigest(whole, layerId as Digest, parts.path)
     } finally {
-      await file.close()
+      await handle.close()
     }
   }
 

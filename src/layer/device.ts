@@ -1,13 +1,15 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
+import type { UnstoredPiece } from '../cache/piece-file.js'
+import type { PieceFault } from '../cache/piece-maker.js'
 import type { OcimountError } from '../errors.js'
 import type { NativeDevice } from '../native.js'
 
 /**
  * Reads a layer's uncompressed bytes.
  *
- * Two kinds exist: a direct region of a local file, and a file of the cache whose pieces are checked on
- * their first read. Neither ever gives a byte that is known to be wrong.
+ * Two kinds exist: a direct region of a local file, and a file of the cache whose pieces are made when they are missed and
+ * checked on their first read. Neither ever gives a byte that is known to be wrong.
  */
 export interface LayerDevice {
   /** Bytes in the address space. */
@@ -35,11 +37,16 @@ export interface LayerDevice {
    */
   native(firstLayer: number): NativeDevice
   /**
-   * Makes pieces readable for native code: checks them and raises their state. Only of a device of the kind `pieces`.
+   * Makes pieces readable for native code: makes or checks them and raises their state. Gives those that could not be
+   * written to the file, whose state stays low. Only of a device of the kind `pieces`.
    *
-   * @throws OcimountError as {@link LayerDevice.read}
+   * @throws OcimountError as {@link LayerDevice.read}; all other pieces are readable even then
    */
-  ensure?(piece: number, count: number): Promise<void>
+  ensure?(piece: number, count: number): Promise<readonly UnstoredPiece[]>
+  /** Bytes of the device that the cache holds now; undefined where it need not hold any. */
+  presentBytes?(): number
+  /** Pieces that could not be made so far. */
+  faults?(): readonly PieceFault[]
   /** Releases the file; reading afterwards is an error. */
   close(): Promise<void>
 }

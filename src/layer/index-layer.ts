@@ -1,29 +1,52 @@
 // From a blob to a toc and a device. What is done depends on what is known already:
 //
-//   region verified as this plain layer ──▶ toc from the cache, device on the file                verified
-//   data of this DiffID in the cache    ──▶ toc and device from the cache                         verified
-//   plain bytes                         ──▶ toc from the cache or by hopping, device on the file  pending, see verify-layer.ts
-//   gzip or zstd                        ──▶ one pass in a worker, then as the second row          verified
+//   region verified as this plain layer  ──▶ toc from the cache, device on the file                verified
+//   whole data of this DiffID, or sparse
+//   data and the spans of this blob      ──▶ toc and device from the cache                         verified
+//   plain bytes                          ──▶ toc from the cache or by hopping, device on the file  pending, see verify-layer.ts
+//   gzip, with the addon                 ──▶ one pass that stores no bytes, then as the second row verified
+//   zstd, or gzip without it             ──▶ one pass in a worker that stores all, then the same   verified
 //
 // Nothing enters the cache under a DiffID before bytes were hashed to it.
 
 import type { Cache } from '../cache/cache.js'
-import { DataFile } from '../cache/data-file.js'
+import { PieceFile } from '../cache/piece-file.js'
+import { writeSparseData } from '../cache/sparse-data.js'
 import {
   detectCompression,
   DETECTION_LENGTH,
   type Compression,
   type DecompressibleKind,
 } from '../compression/detect.js'
-import { OcimountError } from '../errors.js'
-import { createDigestHash, digestAlgorithm, digestMismatch, type DiffId } from '../image/digest.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import {
+  createDigestHash,
+  digestAlgorithm,
+  digestMismatch,
+  type Digest,
+  type DiffId,
+} from '../image/digest.js'
+import { log } from '../logger.js'
+import { loadNative, nativeUnavailableReason, type NativeBindings } from '../native.js'
 import { checkRegion, openRegion, readRegion } from './blob-file.js'
 import type { LayerDevice } from './device.js'
 import { DirectDevice } from './file-device.js'
+import { GzipSource } from './gzip-source.js'
 import { hopFile, hopToc } from './hop-toc.js'
+import { indexGzip } from './index-gzip.js'
 import type { LayerBlob } from './layer-blob.js'
-import { hasData, isVerifiedRegion, readToc, storeIfPossible } from './layer-store.js'
-import { runLayerTask, type LayerProgress } from './run-worker.js'
+import {
+  hasSpanTable,
+  isVerifiedRegion,
+  lookForData,
+  readSpanTable,
+  readToc,
+  storedDigest,
+  storeIfPossible,
+  storeSpanTable,
+} from './layer-store.js'
+import { runLayerTask, withSlot, type LayerProgress } from './run-worker.js'
+import { longestSpan, type SpanTable } from './span-table.js'
 import { decodeToc, encodeToc } from './toc-file.js'
 import type { Toc } from './toc.js'
 import { explainByDigest } from './verify-layer.js'
@@ -59,7 +82,7 @@ export interface IndexLayerOptions {
 /**
  * Gives what can be had without reading a byte of the layer, or undefined when it has to be indexed.
  *
- * Costs a look at two files. What was lost from the cache since is made again by the methods of the result.
+ * Costs a look at a few small files. What was lost from the cache since is made again by the methods of the result.
  *
  * @throws OcimountError `STORAGE_FAILED`, `IMAGE_INVALID` for a DiffID that cannot be verified
  */
@@ -76,7 +99,9 @@ export async function findIndexedLayer(
       loadToc: async () => (await readToc(diffId, cache)) ?? (await relistPlain(blob, cache)),
     }
   }
-  if (!(await hasData(diffId, cache))) return undefined
+  const data = await lookForData(diffId, cache)
+  if (data === 'none') return undefined
+  if (data === 'sparse' && (await findFiller(blob, cache)) === undefined) return undefined
   return {
     layerId: diffId,
     verification: 'verified',
@@ -180,7 +205,7 @@ async function indexPacked(
 ): Promise<IndexedLayer> {
   const { cache, signal } = options
   return cache.withLock(
-    `layer-${blob.diffId}`,
+    lockName(blob),
     async () => {
       const known = await findIndexedLayer(blob, cache)
       if (known !== undefined) return { ...known, toc: await known.loadToc() }
@@ -195,8 +220,50 @@ async function indexPacked(
   )
 }
 
-/** Fills the cache and gives the toc. The caller holds the layer's lock. */
+/** Makes the layer's entries in the cache and gives the toc. The caller holds the layer's lock. */
 async function unpack(
+  blob: LayerBlob,
+  compression: DecompressibleKind,
+  options: IndexLayerOptions,
+): Promise<Toc> {
+  if (compression === 'gzip') {
+    const native = loadNative()
+    if (native === undefined) warnOfSlowness()
+    const toc = native === undefined ? undefined : await describe(blob, native, options)
+    if (toc !== undefined) return toc
+  }
+  return await decompressAll(blob, compression, options)
+}
+
+/** Gives undefined for a blob that cannot be had in parts. */
+async function describe(
+  blob: LayerBlob,
+  native: NativeBindings,
+  { cache, limits, onProgress, signal }: IndexLayerOptions,
+): Promise<Toc | undefined> {
+  const index = await withSlot(signal, () =>
+    indexGzip(blob, native, { limits, onProgress, signal }),
+  )
+  const { toc, table, pieceDigests: digests } = index
+  if (longestSpan(table) > MAX_SPAN) {
+    log.info({ layer: blob.diffId }, 'a layer has too few checkpoints to be read in parts')
+    return undefined
+  }
+  const staging = await cache.stage()
+  try {
+    await storeSpanTable(blob, index, cache)
+    await storeIfPossible('a toc', () =>
+      cache.writeSealed(cache.tocPath(blob.diffId), encodeToc(toc)),
+    )
+    await writeSparseData(staging.path, { deviceSize: toc.deviceSize, digests })
+    await staging.publish('.', cache.layerPath(blob.diffId))
+    return toc
+  } finally {
+    await staging.remove()
+  }
+}
+
+async function decompressAll(
   { region, digest, diffId }: LayerBlob,
   compression: DecompressibleKind,
   { cache, limits = {}, onProgress, signal }: IndexLayerOptions,
@@ -214,13 +281,100 @@ async function unpack(
   }
 }
 
+/** Blocks of deflate beyond this would make a read of one byte slower than having it all. */
+const MAX_SPAN = 64 * 1024 * 1024
+
+let isWarned = false
+
+function warnOfSlowness(): void {
+  if (isWarned) return
+  isWarned = true
+  const why = nativeUnavailableReason() ?? 'unknown'
+  log.warn({ why }, 'the addon is missing: gzip layers are decompressed whole, which is slow')
+}
+
+/** What pieces of a sparse layer can be made with. */
+interface Filler {
+  readonly native: NativeBindings
+  readonly digest: Digest
+}
+
+async function findFiller(blob: LayerBlob, cache: Cache): Promise<Filler | undefined> {
+  const digest = await storedDigest(blob, cache)
+  if (digest === undefined || !(await hasSpanTable(digest, cache))) return undefined
+  const native = loadNative()
+  return native === undefined ? undefined : { native, digest }
+}
+
 async function openData(blob: LayerBlob, cache: Cache): Promise<LayerDevice> {
-  const directory = cache.layerPath(blob.diffId)
-  const file = await DataFile.open(directory)
+  const file = await openFile(blob, cache)
   if (file !== undefined) return file
   // Pruned, or dropped as corrupt, since somebody looked.
   const indexed = await indexLayer(blob, { cache })
-  return (await DataFile.open(directory)) ?? indexed.openDevice()
+  const again = await openFile(blob, cache)
+  if (again !== undefined) return again
+  if (indexed.verification === 'pending') return indexed.openDevice()
+  throw new OcimountError(
+    'STORAGE_FAILED',
+    `Cannot open layer ${blob.diffId}: its data vanishes from the cache`,
+  )
+}
+
+/** Gives undefined where there is nothing, or parts that nothing here can complete. */
+async function openFile(blob: LayerBlob, cache: Cache): Promise<PieceFile | undefined> {
+  const directory = cache.layerPath(blob.diffId)
+  const source = await openSource(blob, cache)
+  const file = await PieceFile.open(directory, {
+    source: isOcimountError(source) ? undefined : source,
+    store: {
+      lock: (work) => cache.withLock(lockName(blob), work, { timeoutMs: MAP_LOCK_MS }),
+      writeSealed: (path, parts) => cache.writeSealed(path, parts),
+    },
+  })
+  if (file?.isWhole === true) return file
+  if (isOcimountError(source)) {
+    await file?.close()
+    throw source
+  }
+  if (source !== undefined) return file
+  await file?.close()
+  return undefined
+}
+
+/** A blob that cannot be opened is no loss to a layer that is there whole, which is known only later. */
+async function openSource(
+  blob: LayerBlob,
+  cache: Cache,
+): Promise<GzipSource | OcimountError | undefined> {
+  const filler = await findFiller(blob, cache)
+  if (filler === undefined) return undefined
+  const { native, digest } = filler
+  const loadTable = async (): Promise<SpanTable> =>
+    (await readSpanTable(blob, digest, cache)) ?? (await remakeTable(blob, native, cache))
+  try {
+    return await GzipSource.open({ native, blob, loadTable })
+  } catch (error) {
+    if (isOcimountError(error)) return error
+    throw error
+  }
+}
+
+async function remakeTable(
+  blob: LayerBlob,
+  native: NativeBindings,
+  cache: Cache,
+): Promise<SpanTable> {
+  log.info({ layer: blob.diffId }, 'the index of a layer is made again')
+  const index = await withSlot(undefined, () => indexGzip(blob, native, {}))
+  await storeIfPossible('an index', () => storeSpanTable(blob, index, cache))
+  return index.table
+}
+
+/** A reader at its end does not wait long to say what it filled. */
+const MAP_LOCK_MS = 10_000
+
+function lockName({ diffId }: LayerBlob): string {
+  return `layer-${diffId}`
 }
 
 async function relistPlain(blob: LayerBlob, cache: Cache): Promise<Toc> {

@@ -31,9 +31,21 @@ export interface TaskOptions {
  * @throws OcimountError whatever the task throws; `INTERRUPTED` after the signal; `INTERNAL` when the thread dies
  */
 export async function runLayerTask(task: LayerTask, options: TaskOptions): Promise<LayerResult> {
-  await slots.take(options.signal)
+  return withSlot(options.signal, () => runThread(task, options))
+}
+
+/**
+ * Runs work on a layer when there is a processor for it.
+ *
+ * @throws OcimountError `INTERRUPTED` after the signal, before it began; and what the work throws
+ */
+export async function withSlot<T>(
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  await slots.take(signal)
   try {
-    return await runThread(task, options)
+    return await work()
   } finally {
     slots.giveBack()
   }

@@ -3,7 +3,7 @@
 import { OcimountError } from '../errors.js'
 
 /** How often progress is reported. */
-const REPORT_INTERVAL_MS = 100
+export const REPORT_INTERVAL_MS = 100
 
 /** Handed to a task; both methods are cheap enough to be called for every chunk. */
 export class TaskContext {

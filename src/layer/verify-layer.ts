@@ -33,7 +33,9 @@ export async function verifyLayer(blob: LayerBlob, options: VerifyLayerOptions):
   await storeIfPossible('what was verified', async () => {
     await cache.writeSealed(cache.tocPath(diffId), encodeToc(toc))
     const { offset, length } = region
-    await cache.mergeArchiveRecord(region.identity, [{ offset, length, digest, diffId }])
+    await cache.mergeArchiveRecord(region.identity, [
+      { form: 'plain', offset, length, digest, diffId },
+    ])
   })
 }
 

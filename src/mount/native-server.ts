@@ -70,9 +70,17 @@ interface Miss {
 
 async function produce(server: FuseServer, { device, number, piece, count }: Miss): Promise<void> {
   try {
-    await device?.ensure?.(piece, count)
+    const unstored = (await device?.ensure?.(piece, count)) ?? []
+    for (const one of unstored) server.completeWithBytes(number, one.piece, one.bytes)
     server.complete(number, piece, count, 0)
   } catch (error) {
+    if (count > 1) {
+      // One bad piece must not fail those who wait for the others.
+      for (let one = piece; one < piece + count; one++) {
+        void produce(server, { device, number, piece: one, count: 1 })
+      }
+      return
+    }
     log.error({ device: number, piece }, `Cannot read a layer: ${messageOf(error)}`)
     server.complete(number, piece, count, errnoOf(error))
   }

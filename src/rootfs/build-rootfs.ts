@@ -16,6 +16,7 @@ import { digestHex, type DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
 import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
+import { usedPaths } from '../layer/layer-store.js'
 import type { Toc } from '../layer/toc.js'
 import { verifyLayer } from '../layer/verify-layer.js'
 import { log } from '../logger.js'
@@ -87,7 +88,7 @@ export async function buildRootfs(
   const key = rootfsKey(layerIds)
   const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
   // Pinned before it is looked for, so that nothing is pruned between the look and the use.
-  const release = await pinIfPossible(cache, [path, ...usedPaths(image.layers, cache)])
+  const release = await pinIfPossible(cache, [path, ...(await allUsedPaths(image.layers, cache))])
   const opened: LayerDevice[] = []
   try {
     const layers = await prepareLayers(distinctLayers(image.layers), options)
@@ -96,7 +97,7 @@ export async function buildRootfs(
     for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
     if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
-    void cache.touch([path, ...usedPaths(image.layers, cache)])
+    void allUsedPaths(image.layers, cache).then((used) => cache.touch([path, ...used]))
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, pending },
       image: erofsImage,
@@ -126,10 +127,10 @@ async function pinIfPossible(cache: Cache, paths: readonly string[]): Promise<()
 }
 
 /** What of the cache a mount of these layers reads, decoded archives included. */
-function usedPaths(layers: readonly LayerBlob[], cache: Cache): string[] {
-  const paths = layers.map(({ diffId }) => cache.layerPath(diffId))
+async function allUsedPaths(layers: readonly LayerBlob[], cache: Cache): Promise<string[]> {
+  const paths = await Promise.all(layers.map((layer) => usedPaths(layer, cache)))
   const archives = layers.map(({ region }) => region.path)
-  return [...paths, ...archives.filter((archive) => archive.startsWith(`${cache.root}/`))]
+  return [...paths.flat(), ...archives.filter((archive) => archive.startsWith(`${cache.root}/`))]
 }
 
 /** A layer on its way into a tree. */

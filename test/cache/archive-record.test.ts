@@ -14,8 +14,8 @@ import { digestOf } from '../../src/image/digest.js'
 const identity = { dev: '1', ino: '2', size: 1000, mtimeNs: '3', ctimeNs: '4' }
 const a = digestOf(Buffer.from('a'))
 const b = digestOf(Buffer.from('b'))
-const first: ArchiveRegion = { offset: 0, length: 100, diffId: a }
-const second: ArchiveRegion = { offset: 512, length: 100, digest: b, diffId: a }
+const first: ArchiveRegion = { form: 'plain', offset: 0, length: 100, diffId: a }
+const second: ArchiveRegion = { form: 'plain', offset: 512, length: 100, digest: b, diffId: a }
 
 t.test('mergeArchiveRecord() adds to what is known of exactly this file', async (t) => {
   const cache = await Cache.open({ dir: `${t.testdir()}/cache` })
@@ -32,7 +32,12 @@ t.test('mergeArchiveRecord() adds to what is known of exactly this file', async 
 
 t.test('mergeArchiveRecord() loses nothing when many add at once', async (t) => {
   const cache = await Cache.open({ dir: `${t.testdir()}/cache` })
-  const regions = Array.from({ length: 12 }, (_, n) => ({ offset: n, length: 1, diffId: a }))
+  const regions = Array.from({ length: 12 }, (_, n) => ({
+    form: 'plain' as const,
+    offset: n,
+    length: 1,
+    diffId: a,
+  }))
   await Promise.all(regions.map((region) => cache.mergeArchiveRecord(identity, [region])))
   t.strictSame((await cache.getArchiveRecord(identity))?.regions, regions)
 })
@@ -53,18 +58,23 @@ t.test('mergeRegions() keeps what differs in anything', (t) => {
     second,
     { ...second, diffId: b },
   ])
-  const plain = { offset: second.offset, length: second.length, diffId: second.diffId }
+  const plain = {
+    form: 'plain' as const,
+    offset: second.offset,
+    length: second.length,
+    diffId: second.diffId,
+  }
   t.strictSame(mergeRegions([second], [plain]), [second, plain])
   t.end()
 })
 
 t.test('decodeArchiveRecord() refuses what is malformed', (t) => {
-  const good = { version: 1, identity, regions: [second] }
+  const good = { version: 2, identity, regions: [second] }
   const cases: Record<string, unknown> = {
     'not JSON': '{',
     'not an object': [],
     null: null,
-    'another version': { ...good, version: 2 },
+    'another version': { ...good, version: 3 },
     'no identity': { ...good, identity: undefined },
     'no regions': { ...good, regions: {} },
     'too many regions': { ...good, regions: new Array(10_001).fill(first) },
@@ -74,12 +84,17 @@ t.test('decodeArchiveRecord() refuses what is malformed', (t) => {
     'a length that is text': { ...good, regions: [{ ...second, length: '1' }] },
     'a diffId that is none': { ...good, regions: [{ ...second, diffId: 'sha256:../..' }] },
     'a digest that is none': { ...good, regions: [{ ...second, digest: 1 }] },
-    'no diffId': { ...good, regions: [{ offset: 0, length: 0 }] },
+    'no diffId': { ...good, regions: [{ form: 'plain', offset: 0, length: 0 }] },
+    'no form': { ...good, regions: [{ ...second, form: undefined }] },
+    'a packed region without a digest': { ...good, regions: [{ ...first, form: 'gzip' }] },
   }
   t.strictSame(decodeArchiveRecord(Buffer.from(JSON.stringify(good)), identity), {
     identity,
     regions: [second],
   })
+  const bare = { ...first, form: undefined }
+  const earlier = Buffer.from(JSON.stringify({ version: 1, identity, regions: [bare] }))
+  t.strictSame(decodeArchiveRecord(earlier).regions, [first], 'version 1 had plain regions')
   for (const [name, value] of Object.entries(cases)) {
     const payload = Buffer.from(typeof value === 'string' ? value : JSON.stringify(value))
     t.throws(() => decodeArchiveRecord(payload, identity), { code: 'CACHE_CORRUPT' }, name)

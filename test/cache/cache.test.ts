@@ -11,7 +11,8 @@ import {
 import { join } from 'node:path'
 import t from 'tap'
 import { Cache } from '../../src/cache/cache.js'
-import { DataFile, DataFileWriter } from '../../src/cache/data-file.js'
+import { DataFileWriter } from '../../src/cache/data-file-writer.js'
+import { PieceFile } from '../../src/cache/piece-file.js'
 import { digestOf, parseDigest } from '../../src/image/digest.js'
 import { fillLayer, writeLayer } from './layers.js'
 
@@ -109,7 +110,7 @@ t.test('publish() keeps what is there and adds what is missing', async (t) => {
   t.equal(await staging.publish('.', directory), 'published')
   await staging.remove()
   t.equal((await cache.readSealed(cache.tocPath(layerId)))?.toString(), 'first')
-  const file = await DataFile.open(directory)
+  const file = await PieceFile.open(directory)
   const target = Buffer.alloc(bytes.length)
   await file?.read(target, 0)
   t.ok(target.equals(bytes))

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { Cache } from '../../src/cache/cache.js'
-import { DataFile } from '../../src/cache/data-file.js'
+import { PieceFile } from '../../src/cache/piece-file.js'
 import { seededRandom } from '../helpers/random.js'
 import { writeEverything } from './layers.js'
 import { startChild } from './processes.js'
@@ -30,7 +30,7 @@ t.test('cache holds only right bytes after a kill at a random moment', async (t)
     await checkAfterCrash(t, dir)
     const cache = await Cache.open({ dir })
     for (const layerId of child.lines.slice(1)) {
-      const file = await DataFile.open(cache.layerPath(layerId))
+      const file = await PieceFile.open(cache.layerPath(layerId))
       t.equal(file?.size, 2_500_000, 'a layer that was reported is there')
       await file?.close()
     }
@@ -55,7 +55,7 @@ t.test('cache holds only right bytes after a kill before any file operation', as
     const { checked, bytes, bad } = await cache.verify()
     t.strictSame({ checked, bad }, { checked: 3, bad: [] }, 'the next process makes it whole')
     t.ok(bytes > 2_600_000)
-    const file = await DataFile.open(cache.layerPath(layerId))
+    const file = await PieceFile.open(cache.layerPath(layerId))
     t.equal(file?.size, 2_500_000)
     await file?.close()
   }

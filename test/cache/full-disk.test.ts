@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, statfsSync } from 'node:
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { Cache } from '../../src/cache/cache.js'
-import { DataFileWriter } from '../../src/cache/data-file.js'
+import { DataFileWriter } from '../../src/cache/data-file-writer.js'
 import { storageError } from '../../src/cache/storage-error.js'
 import { OcimountError } from '../../src/errors.js'
 import { digestOf } from '../../src/image/digest.js'

@@ -1,7 +1,7 @@
 // Layers for the tests of this room: bytes that can be made again from a number.
 import { createHash } from 'node:crypto'
 import type { Cache } from '../../src/cache/cache.js'
-import { DataFileWriter } from '../../src/cache/data-file.js'
+import { DataFileWriter } from '../../src/cache/data-file-writer.js'
 import { digestOf, type DiffId } from '../../src/image/digest.js'
 import { Random } from '../helpers/random.js'
 
@@ -56,7 +56,7 @@ export async function writeEverything(cache: Cache, seed: number): Promise<DiffI
   await (await cache.pin([cache.layerPath(layerId)])).release()
   await cache.mergeArchiveRecord(
     { dev: '1', ino: String(seed), size: 2_500_000, mtimeNs: '1', ctimeNs: '1' },
-    [{ offset: 0, length: 2_500_000, diffId: layerId }],
+    [{ form: 'plain', offset: 0, length: 2_500_000, diffId: layerId }],
   )
   return layerId
 }

@@ -17,7 +17,9 @@ async function fillCache(cache: Cache): Promise<string[]> {
   const rootfs = cache.rootfsPath(3, 'key')
   await cache.writeSealed(rootfs, [fillLayer(2, 100_000)])
   const identity = { dev: '1', ino: '2', size: 10, mtimeNs: '3', ctimeNs: '4' }
-  await cache.mergeArchiveRecord(identity, [{ offset: 0, length: 10, diffId: layerId }])
+  await cache.mergeArchiveRecord(identity, [
+    { form: 'plain', offset: 0, length: 10, diffId: layerId },
+  ])
   const staging = await cache.stage()
   writeFileSync(join(staging.path, 'archive'), fillLayer(3, 200_000))
   const sha256 = digestOf(fillLayer(3, 200_000)).slice(7)
@@ -179,6 +181,7 @@ t.test('diskUsage() counts blocks that are there', async (t) => {
     Object.entries(kinds).map(([kind, { entries }]) => [kind, entries]),
     [
       ['layer', 1],
+      ['blob-index', 0],
       ['rootfs', 1],
       ['archive', 1],
       ['decoded', 1],

@@ -26,7 +26,7 @@ t.test('verifyLayer() hashes the region alone and can be stopped', async (t) => 
   await verifyLayer(blob, { cache, toc })
   t.equal((await findIndexedLayer(blob, cache))?.verification, 'verified')
   t.strictSame((await cache.getArchiveRecord(blob.region.identity))?.regions, [
-    { offset: 999, length: tar.length, digest: blob.digest, diffId: blob.diffId },
+    { form: 'plain', offset: 999, length: tar.length, digest: blob.digest, diffId: blob.diffId },
   ])
   writeFileSync(blob.region.path, 'changed')
   await t.rejects(verifyLayer(blob, { cache, toc }), { code: 'SOURCE_CHANGED' })

@@ -17,7 +17,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { DataFile, DataFileWriter } from '../../src/cache/data-file.js'
+import { DataFileWriter } from '../../src/cache/data-file-writer.js'
+import { PieceFile } from '../../src/cache/piece-file.js'
 import { PIECE_SIZE } from '../../src/cache/piece-map.js'
 import { seal } from '../../src/cache/sealed-file.js'
 import { seededRandom } from '../helpers/random.js'
@@ -34,8 +35,8 @@ async function write(directory: string, bytes: Buffer): Promise<string> {
 }
 
 /** Opens what must be there, and closes it with the test. */
-async function open(t: Test, directory: string): Promise<DataFile> {
-  const file = await DataFile.open(directory)
+async function open(t: Test, directory: string): Promise<PieceFile> {
+  const file = await PieceFile.open(directory)
   if (file === undefined) throw new Error('there is no data')
   t.teardown(() => file.close())
   return file
@@ -90,20 +91,19 @@ t.test('DataFileWriter writes nothing that counts before it has finished', async
   const directory = t.testdir()
   const writer = await DataFileWriter.create(directory)
   await writer.write(fillLayer(1, SIZE))
-  t.equal(await DataFile.open(directory), undefined)
+  t.equal(await PieceFile.open(directory), undefined)
   await t.rejects(DataFileWriter.create(directory), { code: 'STORAGE_FAILED' }, 'one at a time')
   await writer.abort()
-  t.equal(await DataFile.open(directory), undefined)
+  t.equal(await PieceFile.open(directory), undefined)
   t.throws(() => writer.write(Buffer.alloc(1)), { code: 'INTERNAL' })
   await t.rejects(writer.finish(), { code: 'INTERNAL' })
   await writer.abort()
 })
 
-t.test('DataFile.read() gives any range, also concurrently', async (t) => {
+t.test('PieceFile.read() gives any range, also concurrently', async (t) => {
   const random = seededRandom(t)
   const bytes = fillLayer(1, SIZE)
   const file = await open(t, await write(t.testdir(), bytes))
-  t.equal(file.pieces, 4)
   const reads = Array.from({ length: 100 }, async () => {
     const offset = random.below(SIZE)
     const target = Buffer.alloc(
@@ -125,7 +125,7 @@ t.test('DataFile.read() gives any range, also concurrently', async (t) => {
   }
 })
 
-t.test('DataFile.read() refuses after close()', async (t) => {
+t.test('PieceFile.read() refuses after close()', async (t) => {
   const file = await open(t, await write(t.testdir(), fillLayer(1, SIZE)))
   const reading = file.read(Buffer.alloc(10), 0)
   await file.close()
@@ -136,7 +136,7 @@ t.test('DataFile.read() refuses after close()', async (t) => {
   await t.rejects(file.read(Buffer.alloc(10), 0), { code: 'INTERNAL' })
 })
 
-t.test('DataFile.read() refuses a piece with a flipped bit and drops the entry', async (t) => {
+t.test('PieceFile.read() refuses a piece with a flipped bit and drops the entry', async (t) => {
   const bytes = fillLayer(1, SIZE)
   for (const offset of [0, PIECE_SIZE - 1, PIECE_SIZE, SIZE - 1]) {
     const directory = await write(t.testdir(), bytes)
@@ -152,13 +152,13 @@ t.test('DataFile.read() refuses a piece with a flipped bit and drops the entry',
     }
     await file.read(target, good)
     t.ok(target.equals(bytes.subarray(good, good + 5)), 'and stay so')
-    t.equal(await DataFile.open(directory), undefined, 'the next open finds nothing')
+    t.equal(await PieceFile.open(directory), undefined, 'the next open finds nothing')
     t.notOk(existsSync(join(directory, 'data')))
     t.ok(existsSync(join(directory, 'toc')))
   }
 })
 
-t.test('DataFile.read() leaves an entry that was made again meanwhile', async (t) => {
+t.test('PieceFile.read() leaves an entry that was made again meanwhile', async (t) => {
   const bytes = fillLayer(1, SIZE)
   const parent = t.testdir()
   const directory = await write(join(parent, 'layer'), bytes)
@@ -172,7 +172,7 @@ t.test('DataFile.read() leaves an entry that was made again meanwhile', async (t
 })
 
 t.test(
-  'DataFile.read() never gives wrong bytes from a file that changes while it is open',
+  'PieceFile.read() never gives wrong bytes from a file that changes while it is open',
   async (t) => {
     const bytes = fillLayer(1, SIZE)
     const cases: { name: string; change: (path: string) => void; isHarmless: boolean }[] = [
@@ -255,7 +255,7 @@ t.test(
   },
 )
 
-t.test('DataFile.open() gives nothing for an entry that does not fit together', async (t) => {
+t.test('PieceFile.open() gives nothing for an entry that does not fit together', async (t) => {
   const cases: Record<string, (directory: string) => void> = {
     'data missing': (directory) => {
       unlinkSync(join(directory, 'data'))
@@ -301,14 +301,14 @@ t.test('DataFile.open() gives nothing for an entry that does not fit together', 
   for (const [name, damage] of Object.entries(cases)) {
     const directory = await write(t.testdir(), fillLayer(1, SIZE))
     damage(directory)
-    t.equal(await DataFile.open(directory), undefined, name)
+    t.equal(await PieceFile.open(directory), undefined, name)
     rmSync(directory, { recursive: true })
     await write(directory, fillLayer(1, SIZE))
     await open(t, directory)
   }
 })
 
-t.test('DataFile.read() refuses an absent piece of a sparse file', async (t) => {
+t.test('PieceFile.read() refuses an absent piece of a sparse file', async (t) => {
   const directory = await write(t.testdir(), fillLayer(1, SIZE))
   const payload = readFileSync(join(directory, 'data.map')).subarray(0, -48)
   payload[24] = 0b1011

@@ -1,0 +1,246 @@
+// Reads `data` of one layer, whole or sparse. A checked piece is read straight from the file; any other goes through the
+// workshop first, which checks or makes it (piece-workshop.ts). Without a source of pieces a wrong one is CACHE_CORRUPT and
+// the entry is dropped, to be made again by whoever comes next.
+//
+// The digests are in our memory, so whatever is done to the file, only bytes that match them are given out. When the file
+// changes and it was not us, everything is checked anew.
+
+import { fstatSync, type BigIntStats } from 'node:fs'
+import { isOcimountError, OcimountError } from '../errors.js'
+import { log } from '../logger.js'
+import type { NativeDevice } from '../native.js'
+import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
+import type { PieceFault, PieceSource } from './piece-maker.js'
+import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
+import type { MapStore } from './piece-presence.js'
+import { PieceStates } from './piece-states.js'
+import { PieceWorkshop } from './piece-workshop.js'
+import { ReadAhead } from './read-ahead.js'
+import { lstatIfPresent } from './sealed-file.js'
+import { corruptError } from './storage-error.js'
+
+export interface PieceFileOptions {
+  /** Makes absent pieces; from then on the file's to close, also where it is not there. */
+  readonly source?: PieceSource | undefined
+  /** Needed with a source, for what it makes to be found by the next process. */
+  readonly store?: MapStore | undefined
+  /** What the file may take on disk, as long as no other process uses it; needs a source and the addon. */
+  readonly maxBytes?: number | undefined
+}
+
+/** A piece that is in no file, since the disk takes none. */
+export interface UnstoredPiece {
+  readonly piece: number
+  readonly bytes: Buffer
+}
+
+/** The uncompressed bytes of one layer in the cache. */
+export class PieceFile {
+  readonly #directory: string
+  readonly #parts: DataParts
+  readonly #states: PieceStates
+  readonly #source: PieceSource | undefined
+  readonly #workshop: PieceWorkshop
+  readonly #ahead: ReadAhead
+  /** The state of the file that the checked pieces were found in, and what this process had written by then. */
+  #seen: { readonly stats: BigIntStats; readonly fillsEnded: number }
+  #isDropped = false
+  #closing: Promise<void> | undefined
+
+  private constructor(directory: string, parts: DataParts, options: PieceFileOptions) {
+    const { source, store, maxBytes } = options
+    const { map } = parts
+    this.#directory = directory
+    this.#parts = parts
+    this.#states = new PieceStates(pieceCount(map.deviceSize), (piece) =>
+      hasPiece(map.present, piece),
+    )
+    this.#source = source
+    this.#workshop = new PieceWorkshop(parts, this.#states, {
+      ...{ source, store, maxBytes },
+      onWrong: (problem) => this.#drop(problem),
+    })
+    this.#ahead = new ReadAhead((first, end) => {
+      this.#workshop.fillAhead(first, Math.min(end, this.#states.bytes.length))
+    })
+    this.#seen = { stats: fstatSync(parts.handle.fd, { bigint: true }), fillsEnded: 0 }
+  }
+
+  /**
+   * Opens the data in a layer's directory, or gives undefined where there is none.
+   *
+   * An entry whose parts do not fit together is dropped with a warning and counts as none.
+   *
+   * @throws OcimountError `STORAGE_FAILED`, `CACHE_LOCKED`
+   */
+  static async open(
+    directory: string,
+    options: PieceFileOptions = {},
+  ): Promise<PieceFile | undefined> {
+    try {
+      const parts = await openDataParts(directory, { fills: options.source !== undefined })
+      if (parts !== undefined) return new PieceFile(directory, parts, options)
+      await options.source?.close()
+      return undefined
+    } catch (error) {
+      await options.source?.close()
+      if (!isOcimountError(error, 'CACHE_CORRUPT')) throw error
+      log.warn({ path: directory, why: error.message }, 'dropped a corrupt layer from the cache')
+      await dropData(directory)
+      return undefined
+    }
+  }
+
+  /** Length of the device. */
+  get size(): number {
+    return this.#parts.map.deviceSize
+  }
+
+  /** Tells whether everything was there when the file was opened. */
+  get isWhole(): boolean {
+    return isWholeMap(this.#parts.map)
+  }
+
+  /** Bytes of the device that are in the file. */
+  presentBytes(): number {
+    return Math.min(this.size, this.#states.presentCount() * PIECE_SIZE)
+  }
+
+  /** Pieces that cannot be had. */
+  faults(): readonly PieceFault[] {
+    return this.#workshop.maker?.faults ?? []
+  }
+
+  /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
+  native(): NativeDevice {
+    const { handle } = this.#parts
+    return { kind: 'pieces', size: this.size, fd: handle.fd, state: this.#states.bytes }
+  }
+
+  /**
+   * Fills the whole of `target` from `offset` on. May be called concurrently.
+   *
+   * @throws OcimountError `CACHE_CORRUPT` when bytes are not what was written or not there and cannot be made again, what
+   *   the source throws, `STORAGE_FAILED` when the disk says no, `INTERNAL` for a range outside the device.
+   */
+  async read(target: Buffer, offset: number): Promise<void> {
+    this.#checkRange(target.length, offset)
+    let done = 0
+    while (done < target.length) {
+      const piece = Math.floor((offset + done) / PIECE_SIZE)
+      const { start, length } = pieceRange(piece, this.size)
+      const inPiece = offset + done - start
+      const part = target.subarray(done, done + length - inPiece)
+      if (this.#states.isChecked(piece) && (await this.#readChecked(piece, part, offset + done))) {
+        this.#workshop.use(piece)
+        done += part.length
+      } else {
+        if (this.#states.isAbsent(piece)) this.#ahead.onMiss(piece, piece + 1)
+        const bytes = await this.#obtain(piece)
+        done += bytes.copy(target, done, inPiece)
+      }
+    }
+  }
+
+  /**
+   * Makes pieces ready for native threads: checked and in the file. Gives those that are in memory only.
+   *
+   * @throws OcimountError as {@link PieceFile.read}; the other pieces are ready even then
+   */
+  async ensure(piece: number, count: number): Promise<readonly UnstoredPiece[]> {
+    this.#checkRange(0, piece * PIECE_SIZE)
+    const end = Math.min(piece + count, this.#states.bytes.length)
+    this.#workshop.startRuns(piece, end)
+    this.#ahead.onMiss(piece, end)
+    const pieces = Array.from({ length: end - piece }, (_, index) => piece + index)
+    const outcomes = await Promise.allSettled(pieces.map((one) => this.#ensureOne(one)))
+    return outcomes.flatMap((outcome) => {
+      if (outcome.status === 'rejected') throw outcome.reason
+      return outcome.value ?? []
+    })
+  }
+
+  /** Waits for work under way, makes what was made durable and closes the file. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    await this.#workshop.finish()
+    await this.#parts.handle.close()
+    await this.#source?.close()
+  }
+
+  #obtain(piece: number): Promise<Buffer> {
+    return this.#closing === undefined
+      ? this.#workshop.obtain(piece)
+      : Promise.reject(closedError())
+  }
+
+  async #ensureOne(piece: number): Promise<UnstoredPiece | undefined> {
+    let bytes: Buffer | undefined
+    for (let round = 0; round < MAX_ROUNDS && !this.#states.isChecked(piece); round++) {
+      bytes = await this.#obtain(piece)
+      if (this.#workshop.maker?.unstored(piece) !== undefined) break
+    }
+    if (bytes === undefined || this.#states.isChecked(piece)) return undefined
+    return { piece, bytes }
+  }
+
+  /** Reads bytes of a checked piece; false when it must be checked or made anew. */
+  async #readChecked(piece: number, target: Buffer, offset: number): Promise<boolean> {
+    const before = this.#states.get(piece)
+    const seen = this.#seen
+    let isWhole: boolean
+    let stats: BigIntStats
+    try {
+      isWhole = await readFully(this.#parts, target, offset)
+      stats = fstatSync(this.#parts.handle.fd, { bigint: true })
+    } catch (error) {
+      throw this.#closing === undefined ? error : closedError()
+    }
+    const { isFilling, fillsEnded } = this.#workshop
+    const isOurs = isFilling || fillsEnded !== this.#seen.fillsEnded
+    const isChanged = seen === this.#seen && !isOurs && !isSameState(stats, seen.stats)
+    // While it is being filled other changes go unseen.
+    if (isChanged || (isOurs && !isFilling)) this.#seen = { stats, fillsEnded }
+    // Removing the file or changing its mode changes it as well, so that is no error in itself.
+    if (isChanged || !isWhole) this.#states.uncheckAll()
+    return isWhole && this.#states.get(piece) === before
+  }
+
+  #checkRange(length: number, offset: number): void {
+    if (this.#closing !== undefined) throw closedError()
+    if (!Number.isSafeInteger(offset) || offset < 0 || offset + length > this.size) {
+      const range = `${length} bytes at device offset ${offset}`
+      throw new OcimountError('INTERNAL', `Cannot read ${range}: the device ends at ${this.size}`)
+    }
+  }
+
+  /** Makes the next open find nothing and gives the error for this read. */
+  async #drop(why: string): Promise<OcimountError> {
+    const { path } = this.#parts
+    if (!this.#isDropped) {
+      // Once is enough: what is there after that was made by somebody else.
+      this.#isDropped = true
+      log.warn({ path, why }, 'dropped a corrupt layer from the cache')
+      const now = await lstatIfPresent(path)
+      // Another process may have dropped it and made it again by now.
+      if (now?.ino === this.#seen.stats.ino && now.dev === this.#seen.stats.dev)
+        await dropData(this.#directory)
+    }
+    return corruptError(path, why)
+  }
+}
+
+/** A file that changes all the time is given up on. */
+const MAX_ROUNDS = 4
+
+function isSameState(a: BigIntStats, b: BigIntStats): boolean {
+  return a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs
+}
+
+function closedError(): OcimountError {
+  return new OcimountError('INTERNAL', 'Cannot read a data file: it is closed')
+}
