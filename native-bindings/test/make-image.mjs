@@ -61,18 +61,32 @@ const dir = (children, rest) => node(S_IFDIR | 0o755, { children: new Map(childr
 const link = (target) => node(S_IFLNK | 0o777, { target })
 
 function tree() {
-  const acl = Buffer.from('0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff', 'hex')
+  const acl = Buffer.from(
+    '0200000001000600ffffffff02000400e803000004000400ffffffff10000400ffffffff20000000ffffffff',
+    'hex',
+  )
   const shared = { 'user.shared': Buffer.from('one value for all') }
   const hello = whole(0, 512, 1000, { xattrs: { ...shared, 'user.a': Buffer.from('value a') } })
   const many = []
   for (let index = 0; index < 20000; index++) {
-    many.push([`file-${index}`, whole(0, (index % 4000) * 512, (index % 900) + 1, { xattrs: shared })])
+    many.push([
+      `file-${index}`,
+      whole(0, (index % 4000) * 512, (index % 900) + 1, { xattrs: shared }),
+    ])
   }
   return dir([
     ['hello', hello],
     ['hello-too', hello],
     ['empty', file(0, [])],
-    ['program', whole(0, 0, 4096, { perm: 0o755, xattrs: { 'security.capability': Buffer.from('0100000200040000000000000000000000000000', 'hex') } })],
+    [
+      'program',
+      whole(0, 0, 4096, {
+        perm: 0o755,
+        xattrs: {
+          'security.capability': Buffer.from('0100000200040000000000000000000000000000', 'hex'),
+        },
+      }),
+    ],
     ['setuid', whole(0, 0, 10, { perm: 0o4755, uid: 123456, gid: 65535 })],
     ['secret', whole(0, 1024, 10, { perm: 0o600, uid: 77 })],
     ['region', whole(0, 512, 4 * MIB - 1024 + 100)],
@@ -80,11 +94,14 @@ function tree() {
     ['pieces', whole(1, 0, 6 * MIB + 777)],
     ['pieces-odd', whole(1, 512 * 2047, 3 * MIB + 1)],
     ['virtual', whole(2, 0, 2 * MIB + 5)],
-    ['sparse', file(20 * MIB, [
-      { fileOffset: 4096, device: 0, deviceOffset: 8192, length: 4096 },
-      { fileOffset: MIB, device: 1, deviceOffset: 4096, length: 8192 },
-      { fileOffset: 16 * MIB, device: 0, deviceOffset: 512, length: 4096 },
-    ])],
+    [
+      'sparse',
+      file(20 * MIB, [
+        { fileOffset: 4096, device: 0, deviceOffset: 8192, length: 4096 },
+        { fileOffset: MIB, device: 1, deviceOffset: 4096, length: 8192 },
+        { fileOffset: 16 * MIB, device: 0, deviceOffset: 512, length: 4096 },
+      ]),
+    ],
     ['hole', file(3 * MIB + 5, [])],
     ['old', file(0, [], { mtimeSeconds: -86400, mtimeNanoseconds: 5 })],
     ['future', file(0, [], { mtimeSeconds: 7e9, mtimeNanoseconds: 999999999 })],
@@ -98,13 +115,18 @@ function tree() {
     ['char', node(0o020644, { devMajor: 1, devMinor: 3 })],
     ['block', node(0o060644, { devMajor: 259, devMinor: 70000 })],
     ['acl', file(0, [], { xattrs: { 'system.posix_acl_access': acl } })],
-    ['xattrs', file(0, [], { xattrs: {
-      ...shared,
-      'user.large': noise(60000, 7),
-      'user.empty': Buffer.alloc(0),
-      'trusted.overlay.opaque': Buffer.from('y'),
-      [`user.${'l'.repeat(250)}`]: Buffer.from('long name'),
-    } })],
+    [
+      'xattrs',
+      file(0, [], {
+        xattrs: {
+          ...shared,
+          'user.large': noise(60000, 7),
+          'user.empty': Buffer.alloc(0),
+          'trusted.overlay.opaque': Buffer.from('y'),
+          [`user.${'l'.repeat(250)}`]: Buffer.from('long name'),
+        },
+      }),
+    ],
     ['many', dir(many)],
     ['deep', dir([['er', dir([['and', dir([['deeper', dir([])]])]])]], { perm: 0o700 })],
     ['bare', dir([])],
