@@ -76,7 +76,7 @@ function compare(driver: DriverCase['name'], got: Answers, want: Answers): strin
     const a = got.get(key)
     const b = knownAnswer(driver, { call, size: sizeOf(want, path) }, want.get(key))
     if (JSON.stringify(a) === JSON.stringify(b)) continue
-    const show = (value: unknown): string => String(JSON.stringify(value)).slice(0, 300)
+    const show = (value: unknown): string => JSON.stringify([value]).slice(0, 300)
     differences.push(`${path.slice(0, 60)} ${call}: got ${show(a)}, want ${show(b)}`)
   }
   return differences.slice(0, 20)
