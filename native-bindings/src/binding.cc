@@ -2,6 +2,7 @@
 
 #include <node_api.h>
 
+#include "binding_async.h"
 #include "binding_exports.h"
 #include "binding_values.h"
 
@@ -32,6 +33,7 @@ napi_property_descriptor Getter(const char* name, napi_callback getter) {
 }  // namespace ocimount
 
 NAPI_MODULE_INIT() {
+  ocimount::InitializeExitHooks(env);
   ocimount::ExportMount(env, exports);
   ocimount::ExportFuseServer(env, exports);
   ocimount::ExportGzip(env, exports);

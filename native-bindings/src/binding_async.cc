@@ -2,6 +2,8 @@
 
 #include <cerrno>
 #include <exception>
+#include <iterator>
+#include <map>
 #include <utility>
 
 #include "kernel_mount.h"
@@ -58,5 +60,46 @@ bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& 
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   return false;
 }
+
+namespace {
+
+/** Per environment, by what they are for. */
+using ExitHooks = std::map<void*, void (*)(void*)>;
+
+ExitHooks* GetExitHooks(napi_env env) {
+  void* hooks = nullptr;
+  napi_get_instance_data(env, &hooks);
+  return static_cast<ExitHooks*>(hooks);
+}
+
+napi_value RunExitHooks(napi_env env, napi_callback_info) {
+  for (const auto& [data, hook] : *GetExitHooks(env)) hook(data);
+  return nullptr;
+}
+
+}  // namespace
+
+void InitializeExitHooks(napi_env env) {
+  const auto finalize = [](napi_env, void* hooks, void*) {
+    delete static_cast<ExitHooks*>(hooks);
+  };
+  napi_set_instance_data(env, new ExitHooks, finalize, nullptr);
+  napi_value global = nullptr;
+  napi_value process = nullptr;
+  napi_value on = nullptr;
+  napi_value listener = nullptr;
+  napi_get_global(env, &global);
+  napi_get_named_property(env, global, "process", &process);
+  napi_get_named_property(env, process, "on", &on);
+  napi_create_function(env, "ocimount", NAPI_AUTO_LENGTH, RunExitHooks, nullptr, &listener);
+  const napi_value arguments[] = {Text(env, "exit"), listener};
+  napi_call_function(env, process, on, std::size(arguments), arguments, nullptr);
+}
+
+void AddExitHook(napi_env env, void (*hook)(void*), void* data) {
+  GetExitHooks(env)->emplace(data, hook);
+}
+
+void RemoveExitHook(napi_env env, void* data) { GetExitHooks(env)->erase(data); }
 
 }  // namespace ocimount

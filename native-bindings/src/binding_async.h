@@ -4,7 +4,8 @@
 // itself until its last event was handled on the JavaScript thread; the JavaScript object only refers to it, and may be
 // collected before. Its threads post to a threadsafe function whose queue has no bound, so that posting never
 // blocks. When the environment goes away first, a clean-up hook stops and joins the threads; events still queued
-// then come with env == nullptr and are dropped.
+// then come with env == nullptr and are dropped. process.exit() runs no clean-up hooks, but ends OpenSSL while threads may be
+// hashing: for that there are exit hooks, run by the `exit` event.
 
 #ifndef OCIMOUNT_BINDING_ASYNC_H_
 #define OCIMOUNT_BINDING_ASYNC_H_
@@ -38,6 +39,12 @@ napi_threadsafe_function NewQueue(napi_env env, void* context,
 
 /** Calls a function of JavaScript; what it throws becomes an uncaught exception. Tells whether it returned. */
 bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& arguments);
+
+/** Makes what AddExitHook needs; once per environment. */
+void InitializeExitHooks(napi_env env);
+/** `hook` runs on the JavaScript thread when the process or worker exits, unless it was removed before. */
+void AddExitHook(napi_env env, void (*hook)(void*), void* data);
+void RemoveExitHook(napi_env env, void* data);
 
 }  // namespace ocimount
 

@@ -48,8 +48,10 @@ class JobHost final : public OutputSink {
   static void OnEvent(napi_env env, napi_value, void* context, void* data);
   void Deliver(napi_env env);
   void Finish(napi_env env);
+  static void OnExit(void* data);
   static void OnCleanup(void* data);
 
+  napi_env env_ = nullptr;
   GzipIndexer indexer_;
   napi_threadsafe_function queue_ = nullptr;
   napi_deferred done_ = nullptr;
@@ -199,17 +201,24 @@ napi_value IndexResult(napi_env env, const GzipIndexOutcome& outcome) {
 
 void JobHost::Finish(napi_env env) {
   napi_remove_env_cleanup_hook(env, OnCleanup, this);
-  thread_.join();
+  RemoveExitHook(env, this);
+  if (thread_.joinable()) thread_.join();
   napi_resolve_deferred(env, done_, IndexResult(env, outcome_));
   kept_.Drop(env);
   // The last thing: it may be the last owner.
   const std::shared_ptr<JobHost> last = std::move(self_);
 }
 
-void JobHost::OnCleanup(void* data) {
+void JobHost::OnExit(void* data) {
   auto* host = static_cast<JobHost*>(data);
   host->Abort();
-  host->thread_.join();
+  if (host->thread_.joinable()) host->thread_.join();
+}
+
+void JobHost::OnCleanup(void* data) {
+  OnExit(data);
+  auto* host = static_cast<JobHost*>(data);
+  RemoveExitHook(host->env_, host);
   const std::shared_ptr<JobHost> last = std::move(host->self_);
 }
 
@@ -250,7 +259,9 @@ std::shared_ptr<JobHost> JobHost::Start(napi_env env, const Call& call) {
     napi_throw(env, SystemError(env, Failure(error.code().value(), "pthread_create")));
     return nullptr;
   }
+  host->env_ = env;
   napi_add_env_cleanup_hook(env, OnCleanup, host.get());
+  AddExitHook(env, OnExit, host.get());
   host->self_ = host;
   napi_value done = nullptr;
   napi_create_promise(env, &host->done_, &done);
