@@ -44,26 +44,39 @@ std::shared_ptr<FuseDeviceChannel> FuseDeviceChannel::OpenWith(int fd,
   int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   std::shared_ptr<FuseDeviceChannel> channel(new FuseDeviceChannel(fd, epoll_fd, std::move(wake)));
   bool is_ready = fcntl(fd, F_SETFL, O_NONBLOCK) == 0 &&
-                  Watch(epoll_fd, channel->wake_->get(), EPOLLIN) &&
-                  Watch(epoll_fd, fd, EPOLLIN | EPOLLEXCLUSIVE);
+                  Watch(epoll_fd, channel->wake_->get(), EPOLLIN);
   return is_ready ? channel : nullptr;
 }
 
 ssize_t FuseDeviceChannel::Receive(void* buffer, size_t size) {
+  if (!is_watched_) {
+    ssize_t length = ReceiveFirst(buffer, size);
+    if (length != -EAGAIN) return length;
+  }
+  epoll_event events[2];
+  int count = epoll_wait(epoll_.get(), events, 2, -1);
+  if (count < 0) return -errno;
+  for (int index = 0; index < count; index++) {
+    if (events[index].data.fd == wake_->get()) return -ECANCELED;
+  }
+  ssize_t length = read(fd_.get(), buffer, size);
+  return length < 0 ? -errno : length;
+}
+
+ssize_t FuseDeviceChannel::ReceiveFirst(void* buffer, size_t size) {
+  ssize_t length;
   for (int looks = 0;; looks++) {
-    epoll_event events[2];
-    int count = epoll_wait(epoll_.get(), events, 2, -1);
-    if (count < 0) return -errno;
-    for (int index = 0; index < count; index++) {
-      if (events[index].data.fd == wake_->get()) return -ECANCELED;
-    }
-    ssize_t length = read(fd_.get(), buffer, size);
-    if (length >= 0) return length;
-    if (errno != EPERM) return -errno;
+    length = read(fd_.get(), buffer, size);
+    if (length < 0) length = -errno;
+    if (length != -EPERM) break;
     // There is no mount yet, and nothing to wait on for it.
     pollfd wake = {wake_->get(), POLLIN, 0};
     if (poll(&wake, 1, looks < kQuickLooks ? kQuickLookMs : kSlowLookMs) > 0) return -ECANCELED;
   }
+  // Not before: an epoll never hears of a connection that its descriptor got afterwards.
+  if (!Watch(epoll_.get(), fd_.get(), EPOLLIN | EPOLLEXCLUSIVE)) return -errno;
+  is_watched_ = true;
+  return length;
 }
 
 int FuseDeviceChannel::Send(const iovec* parts, int count) {

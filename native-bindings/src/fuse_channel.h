@@ -61,9 +61,14 @@ class FuseDeviceChannel final : public FuseChannel {
       : fd_(fd), epoll_(epoll_fd), wake_(std::move(wake)) {}
   static std::shared_ptr<FuseDeviceChannel> OpenWith(int fd, std::shared_ptr<SharedFd> wake);
 
+  /** Waits for the mount and adds the descriptor to the epoll; -EAGAIN where there is no request yet. */
+  ssize_t ReceiveFirst(void* buffer, size_t size);
+
   const SharedFd fd_;
   const SharedFd epoll_;
   const std::shared_ptr<SharedFd> wake_;
+  /** Of the thread that receives. */
+  bool is_watched_ = false;
 };
 
 }  // namespace ocimount

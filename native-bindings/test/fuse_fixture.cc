@@ -189,7 +189,8 @@ void Devices::Fill(uint64_t piece, uint64_t count) {
   }
 }
 
-Mount::Mount(Devices* devices, TestHandler* handler, Image image, bool checks_access) {
+Mount::Mount(Devices* devices, TestHandler* handler, Image image, bool checks_access,
+             unsigned threads) {
   char directory[] = "/var/tmp/ocimount-fuse-mnt-XXXXXX";
   path = mkdtemp(directory);
   FuseServerOptions options;
@@ -207,6 +208,7 @@ Mount::Mount(Devices* devices, TestHandler* handler, Image image, bool checks_ac
   options.metadata_length = metadata_.size();
   options.devices = devices->specs;
   options.checks_access = checks_access;
+  options.threads = threads;
   std::string why;
   server = FuseServer::Start(options, handler, [this] { ended++; }, &why);
   CHECK(server != nullptr);

@@ -105,7 +105,7 @@ class Mount {
  public:
   enum class Image { kFull, kPlain, kFlat };
   Mount(Devices* devices, TestHandler* handler, Image image = Image::kFull,
-        bool checks_access = false);
+        bool checks_access = false, unsigned threads = 4);
   ~Mount();
 
   void Unmount(bool is_lazy = false);

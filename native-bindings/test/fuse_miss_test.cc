@@ -160,6 +160,21 @@ void StopIdle() {
   }
 }
 
+/** One thread that started before the mount must hear of all that comes after. */
+void OneThread() {
+  Devices devices;
+  devices.FillAll();
+  TestHandler handler;
+  Mount mount(&devices, &handler, Mount::Image::kFull, false, 1);
+  for (int round = 0; round < 3; round++) {
+    SleepMs(20);
+    CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
+    Run({"list", mount.path + "/bare"});
+  }
+  mount.server->Stop();
+  CHECK(mount.WaitForEnd(2000));
+}
+
 /** A server whose mount never comes. */
 void StopWithoutMount() {
   Devices devices;
@@ -223,6 +238,7 @@ const std::vector<TestCase> kMissTests = {
     {"a killed reader", Interrupted},
     {"stop with waiting readers", StopWhileWaiting},
     {"stop an idle server", StopIdle},
+    {"a single thread", OneThread},
     {"stop before there is a mount", StopWithoutMount},
     {"unmount with requests in flight", UnmountInFlight},
     {"an idle server sleeps", IdleCost},
