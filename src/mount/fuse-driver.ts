@@ -1,7 +1,6 @@
 // The driver `fuse`: the addon's server answers the kernel from the EROFS image, in threads of its own. Mounted by
 // mount(2) where this process may, else by fusermount3, which opens the device and hands it back over a socket.
 
-import type { FuseServer } from '../../native-bindings/index.js'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
@@ -10,7 +9,7 @@ import { FUSE_TYPE, mountAt, readMountinfo } from './mountinfo.js'
 import { requireNative, startServer } from './native-server.js'
 import { widenReadAhead } from './read-ahead.js'
 import { detach, detachMount } from './unmount.js'
-import type { NativeBindings } from '../native.js'
+import type { FuseServer, NativeBindings } from '../native.js'
 
 /** Serves an image through the addon's FUSE server. */
 export const fuseDriver: MountDriver = {

@@ -9,18 +9,19 @@
 // When the last copy of the EROFS mount goes, so does the FUSE superblock, and the server's read ends with ENODEV. This
 // process must not open, stat or flush a file of that superblock: a kill would hang in the kernel.
 
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { FuseServer } from '../../native-bindings/index.js'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import type { FuseServer } from '../native.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { EROFS_SOURCE, isOurMount, mountAt, readMountinfo } from './mountinfo.js'
 import { requireNative, startServer } from './native-server.js'
 import { READ_AHEAD_KIB } from './read-ahead.js'
 import { detach, detachMount } from './unmount.js'
+import { isInitialUserNamespace } from './user-namespace.js'
 
 /** The first kernel that mounts EROFS from plain files. */
 const LEAST_KERNEL = [6, 12] as const
@@ -57,11 +58,6 @@ async function checkKernel(): Promise<void> {
   const [leastMajor, leastMinor] = LEAST_KERNEL
   if (major > leastMajor || (major === leastMajor && minor >= leastMinor)) return
   throw unavailable(`it needs Linux ${LEAST_KERNEL.join('.')}, this is ${escapeText(release())}`)
-}
-
-async function isInitialUserNamespace(): Promise<boolean> {
-  const map = await readFile('/proc/self/uid_map', 'latin1')
-  return /^\s*0\s+0\s+4294967295\s*$/.test(map)
 }
 
 async function start(

@@ -2,11 +2,17 @@
 // to whom a failed read is to be told. Everything else happens in native threads.
 
 import { constants } from 'node:os'
-import type { FuseServer, FuseServerOptions, NativeDevice } from '../../native-bindings/index.js'
 import { messageOf, OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { log } from '../logger.js'
-import { loadNative, nativeUnavailableReason, type NativeBindings } from '../native.js'
+import {
+  loadNative,
+  nativeUnavailableReason,
+  type FuseServer,
+  type FuseServerOptions,
+  type NativeBindings,
+  type NativeDevice,
+} from '../native.js'
 import { errnoOf } from './errno.js'
 
 /** A request waits for the disk in its thread; with more threads than processors others go on meanwhile. */

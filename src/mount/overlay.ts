@@ -3,7 +3,7 @@
 // The kernel clones the mounts of lower and upper for itself. So both can be unmounted as soon as the overlay
 // stands: whatever ends the overlay then ends them too, in the right order, and nothing is left to clean up.
 
-import { chmod, chown, mkdir, readFile, rmdir, stat, utimes } from 'node:fs/promises'
+import { chmod, chown, mkdir, rmdir, stat, utimes } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import type { ErofsInode } from '../erofs/reader.js'
@@ -11,6 +11,7 @@ import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../er
 import { log } from '../logger.js'
 import { mountAt, OVERLAY_SOURCE, readMountinfo, type MountEntry } from './mountinfo.js'
 import { runTool } from './run-tool.js'
+import { isInitialUserNamespace } from './user-namespace.js'
 
 /** What an overlay is made of. */
 export interface OverlayRequest {
@@ -154,12 +155,6 @@ async function identity(path: string): Promise<string | undefined> {
     if (systemErrorCode(error) === undefined) throw error
     return undefined
   }
-}
-
-async function isInitialUserNamespace(): Promise<boolean> {
-  // One line that maps everything to itself: `0 0 4294967295`.
-  const map = await readFile('/proc/self/uid_map', 'latin1')
-  return /^\s*0\s+0\s+4294967295\s*$/.test(map)
 }
 
 function failed(
