@@ -1,5 +1,7 @@
 // Times of the pass beside a bare inflate of the same bytes, in turn, best of three each; and the
-// index's size.
+// index's size. Of a 585 MB tar by gzip -6, with SHA instructions: the inflating thread takes 1.04
+// times the processor time of the bare inflate (1.69 s to 1.62 s), all others together 1.15 s: about
+// 0.35 s each for the two hashes of the device and for reading with the blob's, 0.15 s for the spans.
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -21,9 +23,9 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-double ProcessorSeconds() {
+double ProcessorSeconds(int who) {
   rusage usage;
-  CHECK(getrusage(RUSAGE_SELF, &usage) == 0);
+  CHECK(getrusage(who, &usage) == 0);
   const auto seconds = [](const timeval& time) {
     return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
   };
@@ -65,13 +67,17 @@ class IgnoringSink : public OutputSink {
 struct Times {
   double wall = 1e9;
   double processor = 1e9;
+  /// Of the calling thread, which is the inflating one: other load changes the wall time, not this.
+  double thread = 1e9;
   template <typename Body>
   void Add(Body body) {
     const double start = Now();
-    const double used = ProcessorSeconds();
+    const double used = ProcessorSeconds(RUSAGE_SELF);
+    const double thread_used = ProcessorSeconds(RUSAGE_THREAD);
     body();
     wall = std::min(wall, Now() - start);
-    processor = std::min(processor, ProcessorSeconds() - used);
+    processor = std::min(processor, ProcessorSeconds(RUSAGE_SELF) - used);
+    thread = std::min(thread, ProcessorSeconds(RUSAGE_THREAD) - thread_used);
   }
 };
 
@@ -103,6 +109,8 @@ int Measure(const char* path) {
   const double size = static_cast<double>(index.spans.size() + index.windows.size());
   printf("bare inflate %.3f s (processor %.3f), pass %.3f s (%.3f): %.2f times\n", bare.wall,
          bare.processor, pass.wall, pass.processor, pass.wall / bare.wall);
+  printf("processor of the inflating thread alone %.3f s: %.2f times the bare inflate\n",
+         pass.thread, pass.thread / bare.thread);
   printf("%zu spans; index %.2f %% of the device, %.2f %% of the blob; pieces one by one %.3f s\n",
          SpanCount(index), 100 * size / static_cast<double>(index.device_size),
          100 * size / static_cast<double>(blob_size), fill.wall);

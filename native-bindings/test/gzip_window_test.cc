@@ -73,7 +73,7 @@ void CheckUsage(const Bytes& window, const Bytes& plain, int level) {
   stream.next_out = packed.data();
   stream.avail_out = static_cast<uInt>(packed.size());
   CHECK(deflate(&stream, Z_FINISH) == Z_STREAM_END);
-  packed.resize(packed.size() - stream.avail_out);
+  packed = Slice(packed, 0, stream.total_out);
   deflateEnd(&stream);
 
   const auto used = std::make_unique<WindowUsage>();
