@@ -18,6 +18,7 @@ export class ReadAhead {
 
   /** Notes a miss of pieces, and asks for those behind it where misses came in order. */
   onMiss(first: number, end: number): void {
+    if (first === this.#start) return
     if (first < this.#start || first > this.#end) {
       this.#start = first
       this.#end = end

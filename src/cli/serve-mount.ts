@@ -206,6 +206,11 @@ async function keepServing(
         ...limit,
         path: escapeName(path),
       })),
+      devices: rootfs.devices.map((device) => ({
+        size: device.size,
+        presentBytes: device.presentBytes?.(),
+        faults: device.faults?.() ?? [],
+      })),
     }),
     unmount: ({ lazy }) => mount.unmount({ lazy }),
   })

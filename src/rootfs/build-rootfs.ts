@@ -97,7 +97,7 @@ export async function buildRootfs(
     for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
     if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
-    void allUsedPaths(image.layers, cache).then((used) => cache.touch([path, ...used]))
+    void touchUsed(cache, path, image.layers)
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, pending },
       image: erofsImage,
@@ -131,6 +131,14 @@ async function allUsedPaths(layers: readonly LayerBlob[], cache: Cache): Promise
   const paths = await Promise.all(layers.map((layer) => usedPaths(layer, cache)))
   const archives = layers.map(({ region }) => region.path)
   return [...paths.flat(), ...archives.filter((archive) => archive.startsWith(`${cache.root}/`))]
+}
+
+async function touchUsed(cache: Cache, path: string, layers: readonly LayerBlob[]): Promise<void> {
+  try {
+    await cache.touch([path, ...(await allUsedPaths(layers, cache))])
+  } catch (error) {
+    log.debug({ cause: messageOf(error) }, 'could not note what is used')
+  }
 }
 
 /** A layer on its way into a tree. */

@@ -1,12 +1,13 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readdirSync, statfsSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, existsSync, readdirSync, statfsSync } from 'node:fs'
 import { join } from 'node:path'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Cache } from '../../src/cache/cache.js'
 import { DataFileWriter } from '../../src/cache/data-file-writer.js'
 import { storageError } from '../../src/cache/storage-error.js'
 import { OcimountError } from '../../src/errors.js'
 import { digestOf } from '../../src/image/digest.js'
+import { cannotMountTmpfs, withTmpfs } from './disks.js'
 import { fillLayer } from './layers.js'
 
 t.test('storageError() says what, where and why', (t) => {
@@ -32,29 +33,7 @@ t.test('storageError() says what, where and why', (t) => {
   t.end()
 })
 
-/** Runs work with the path for a cache on a small tmpfs. */
-async function withTmpfs(
-  t: Test,
-  options: string,
-  work: (dir: string) => Promise<void>,
-): Promise<void> {
-  const path = join(t.testdir(), 'disk')
-  mkdirSync(path)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `${options},mode=0700`, 'tmpfs', path])
-  try {
-    await work(join(path, 'cache'))
-  } finally {
-    execFileSync('umount', ['-l', path])
-  }
-}
-
-function cannotMount(): string | false {
-  if (process.getuid?.() !== 0) return 'needs root to mount a tmpfs'
-  const tried = spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'])
-  return tried.status === 0 ? false : 'cannot mount a tmpfs here'
-}
-
-t.test('a full disk is STORAGE_FULL and leaves a right cache', { skip: cannotMount() }, (t) =>
+t.test('a full disk is STORAGE_FULL and leaves a right cache', { skip: cannotMountTmpfs() }, (t) =>
   withTmpfs(t, 'size=4m', async (dir) => {
     const cache = await Cache.open({ dir })
     const small = fillLayer(1, 1000)
@@ -96,7 +75,7 @@ t.test('a full disk is STORAGE_FULL and leaves a right cache', { skip: cannotMou
   }),
 )
 
-t.test('a disk without inodes is STORAGE_FULL', { skip: cannotMount() }, (t) =>
+t.test('a disk without inodes is STORAGE_FULL', { skip: cannotMountTmpfs() }, (t) =>
   withTmpfs(t, 'nr_inodes=20', async (dir) => {
     const cache = await Cache.open({ dir })
     const fill = async (): Promise<void> => {
@@ -107,7 +86,7 @@ t.test('a disk without inodes is STORAGE_FULL', { skip: cannotMount() }, (t) =>
   }),
 )
 
-t.test('a cache on a read-only filesystem can be read', { skip: cannotMount() }, (t) =>
+t.test('a cache on a read-only filesystem can be read', { skip: cannotMountTmpfs() }, (t) =>
   withTmpfs(t, 'size=4m', async (dir) => {
     const cache = await Cache.open({ dir })
     await cache.writeSealed(cache.rootfsPath(1, 'k'), [Buffer.from('payload')])

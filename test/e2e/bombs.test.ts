@@ -74,6 +74,9 @@ t.test('ten million empty entries are refused', { skip: whyNoMounts() }, async (
   await leavesNothing(t, fixture)
 })
 
+// With the addon a gzip layer is not unpacked at all.
+const PORTABLE = { env: { OCIMOUNT_NATIVE: '0' } }
+
 t.test('a gzip bomb leaves a part of the disk free', { skip: whyNoDisk() }, async (t) => {
   const fixture = cliFixture(t, smallDisk(t))
   const outer = join(fixture.dir, 'app.tar.gz')
@@ -88,10 +91,8 @@ t.test('a gzip bomb leaves a part of the disk free', { skip: whyNoDisk() }, asyn
   for (const [name, args] of cases) {
     const startMs = Date.now()
     const wasFree = freeBytes(fixture)
-    await refuses(t, fixture, args, {
-      status: 8,
-      why: /less than 13 MiB are free in the cache's filesystem/,
-    })
+    const why = /less than 13 MiB are free in the cache's filesystem/
+    await refuses(t, fixture, args, { status: 8, why }, PORTABLE)
     t.ok(Date.now() - startMs < 60_000, name)
     await leavesNothing(t, fixture)
     t.ok(freeBytes(fixture) > wasFree - MIB, 'what was written is gone')
