@@ -6,7 +6,7 @@ import { messageOf, OcimountError } from '../errors.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { FUSE_TYPE, mountAt, readMountinfo } from './mountinfo.js'
-import { requireNative, startServer } from './native-server.js'
+import { checkDevices, requireNative, startServer } from './native-server.js'
 import { widenReadAhead } from './read-ahead.js'
 import { detach, detachMount } from './unmount.js'
 import type { FuseServer, NativeBindings } from '../native.js'
@@ -28,6 +28,7 @@ export const fuseDriver: MountDriver = {
   async mount(target, mountpoint, flags) {
     const native = requireNative('fuse')
     await checkFuseAccess(flags)
+    checkDevices(target)
     const allowOther = flags.allowOther ?? process.geteuid?.() === 0
     return start(native, target, { mountpoint, flags: { ...flags, allowOther } })
   },

@@ -18,7 +18,7 @@ import type { FuseServer } from '../native.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { EROFS_SOURCE, isOurMount, mountAt, readMountinfo } from './mountinfo.js'
-import { requireNative, startServer } from './native-server.js'
+import { checkDevices, requireNative, startServer } from './native-server.js'
 import { READ_AHEAD_KIB } from './read-ahead.js'
 import { detach, detachMount } from './unmount.js'
 import { isInitialUserNamespace } from './user-namespace.js'
@@ -46,6 +46,7 @@ export const kernelDriver: MountDriver = {
   async mount(target, mountpoint, flags) {
     await checkKernel()
     await checkFuseAccess(flags)
+    checkDevices(target)
     return start(target, mountpoint, flags)
   },
 }

@@ -13,6 +13,7 @@ import {
   type NativeBindings,
   type NativeDevice,
 } from '../native.js'
+import type { MountTarget } from './driver.js'
 import { errnoOf } from './errno.js'
 
 /** A request waits for the disk in its thread; with more threads than processors others go on meanwhile. */
@@ -37,6 +38,19 @@ export interface ServedDevices {
   /** In front of the layers' devices: the metadata, where it is served as a file. */
   readonly first?: NativeDevice
   readonly devices: readonly LayerDevice[]
+}
+
+/**
+ * Checks that the devices are those of the image, which native code takes for granted.
+ *
+ * @throws OcimountError `INTERNAL`
+ */
+export function checkDevices({ image, devices }: MountTarget): void {
+  if (devices.length === image.devices.length) return
+  throw new OcimountError(
+    'INTERNAL',
+    `Cannot serve an image of ${image.devices.length} devices: ${devices.length} were given`,
+  )
 }
 
 /** Starts a server, which owns `fd` from then on. */
