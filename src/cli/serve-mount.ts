@@ -129,16 +129,18 @@ async function start(
   const indexed = performance.now()
   signal.throwIfAborted()
 
-  const mount = await mountRootfs(rootfs, request.mountpoint, {
-    driver: request.driver,
-    writable: request.writableDir ?? request.writable,
-    ...(request.allowOther ? { allowOther: true } : {}),
-    suid: request.suid,
-    dev: request.dev,
-    noexec: request.noexec,
-    fsName: fsName(request.image),
-    workDirectory: state.directory,
-  })
+  const mount = await oneAtATime(request.mountpoint, { cache, signal }, () =>
+    mountRootfs(rootfs, request.mountpoint, {
+      driver: request.driver,
+      writable: request.writableDir ?? request.writable,
+      ...(request.allowOther ? { allowOther: true } : {}),
+      suid: request.suid,
+      dev: request.dev,
+      noexec: request.noexec,
+      fsName: fsName(request.image),
+      workDirectory: state.directory,
+    }),
+  )
   let isGone = false
   void mount.finished.then(() => (isGone = true))
   cleanup.undo.push(async () => {
@@ -258,6 +260,27 @@ async function verifyBehind(
     await mount.unmount({ lazy: true }).catch((cause: unknown) => {
       log.error({ cause: messageOf(cause) }, 'Cannot unmount')
     })
+  }
+}
+
+/** Lets one mount at a time be made at a place: the kernel itself would stack the second on the first. */
+async function oneAtATime<T>(
+  mountpoint: string,
+  { cache, signal }: { readonly cache: Cache; readonly signal: AbortSignal },
+  work: () => Promise<T>,
+): Promise<T> {
+  const step = { isStarted: false }
+  const start = (): Promise<T> => {
+    step.isStarted = true
+    return work()
+  }
+  try {
+    return await cache.withLock(`mountpoint-${mountpoint}`, start, { signal })
+  } catch (error) {
+    if (step.isStarted || !isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
+    // A full or unwritable cache must not keep an image from being mounted.
+    log.warn({ cause: messageOf(error) }, 'Mounting without a lock on the mount point')
+    return work()
   }
 }
 

@@ -3,6 +3,7 @@
 
 import type { ByteString } from '../byte-string.js'
 import type { ErofsImage } from '../erofs/reader.js'
+import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 
 /** What a mount asks of the kernel. */
@@ -28,6 +29,19 @@ export interface MountTarget {
   readonly image: ErofsImage
   /** In the order of the image's device table. */
   readonly devices: readonly LayerDevice[]
+}
+
+/**
+ * Checks that the devices are those of the image, which whoever serves them takes for granted.
+ *
+ * @throws OcimountError `INTERNAL`
+ */
+export function checkTarget({ image, devices }: MountTarget): void {
+  if (devices.length === image.devices.length) return
+  throw new OcimountError(
+    'INTERNAL',
+    `Cannot serve an image of ${image.devices.length} devices: ${devices.length} were given`,
+  )
 }
 
 /** Something in the image that a driver cannot show as it is. */

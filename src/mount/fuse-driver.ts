@@ -3,13 +3,13 @@
 
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
+import type { FuseServer, NativeBindings } from '../native.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { FUSE_TYPE, mountAt, readMountinfo } from './mountinfo.js'
-import { checkDevices, requireNative, startServer } from './native-server.js'
+import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
 import { widenReadAhead } from './read-ahead.js'
-import { detach, detachMount } from './unmount.js'
-import type { FuseServer, NativeBindings } from '../native.js'
+import { detach } from './unmount.js'
 
 /** Serves an image through the addon's FUSE server. */
 export const fuseDriver: MountDriver = {
@@ -28,7 +28,6 @@ export const fuseDriver: MountDriver = {
   async mount(target, mountpoint, flags) {
     const native = requireNative('fuse')
     await checkFuseAccess(flags)
-    checkDevices(target)
     const allowOther = flags.allowOther ?? process.geteuid?.() === 0
     return start(native, target, { mountpoint, flags: { ...flags, allowOther } })
   },
@@ -42,26 +41,26 @@ async function start(
   let server: FuseServer | undefined
   let isMounted = false
   try {
-    const fd = process.geteuid?.() === 0 ? native.openFuseDevice() : await askFusermount(native)
-    isMounted = process.geteuid?.() !== 0
+    const isRoot = process.geteuid?.() === 0
+    const options = {
+      mountpoint,
+      fsName: flags.fsName ?? 'ocimount',
+      allowOther: flags.allowOther ?? false,
+      flags: nativeFlags(flags),
+    }
+    const fd = isRoot ? native.openFuseDevice() : await native.fusermount(options)
+    isMounted = !isRoot
     server = startServer(
       native,
       { fd, kind: 'erofs', metadata: target.image.bytes, checksAccess: flags.allowOther !== true },
       { devices: target.devices },
     )
-    if (!isMounted) await native.mountFuse({ fuseFd: fd, mountpoint, ...mountOptions(flags) })
+    if (isRoot) await native.mountFuse({ fuseFd: fd, ...options })
     isMounted = true
     const entry = mountAt(await readMountinfo(), mountpoint)
     if (entry?.fsType !== FUSE_TYPE) throw new Error('the mount vanished at once')
     await widenReadAhead(entry.device)
-    return {
-      mountpoint,
-      device: entry.device,
-      finished: server.ended,
-      unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
-      // The server shows whatever is in the image.
-      listLimits: () => Promise.resolve([]),
-    }
+    return liveMount(entry, server)
   } catch (error) {
     if (isMounted) await detach(mountpoint, true).catch(() => undefined)
     server?.stop()
@@ -73,17 +72,4 @@ async function start(
       { cause: error },
     )
   }
-
-  function askFusermount(addon: NativeBindings): Promise<number> {
-    return addon.fusermount({ mountpoint, ...mountOptions(flags) })
-  }
-}
-
-function mountOptions({ allowOther = false, suid = false, dev = false, ...rest }: MountFlags): {
-  readonly fsName: string
-  readonly allowOther: boolean
-  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
-} {
-  const flags = { suid, dev, noexec: rest.noexec ?? false }
-  return { fsName: rest.fsName ?? 'ocimount', allowOther, flags }
 }

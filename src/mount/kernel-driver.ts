@@ -18,9 +18,9 @@ import type { FuseServer } from '../native.js'
 import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { EROFS_SOURCE, isOurMount, mountAt, readMountinfo } from './mountinfo.js'
-import { checkDevices, requireNative, startServer } from './native-server.js'
+import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
 import { READ_AHEAD_KIB } from './read-ahead.js'
-import { detach, detachMount } from './unmount.js'
+import { detach } from './unmount.js'
 import { isInitialUserNamespace } from './user-namespace.js'
 
 /** The first kernel that mounts EROFS from plain files. */
@@ -46,7 +46,6 @@ export const kernelDriver: MountDriver = {
   async mount(target, mountpoint, flags) {
     await checkKernel()
     await checkFuseAccess(flags)
-    checkDevices(target)
     return start(target, mountpoint, flags)
   },
 }
@@ -68,13 +67,13 @@ async function start(
 ): Promise<LiveMount> {
   const native = requireNative('kernel')
   const { image, devices } = target
-  const fd = native.openFuseDevice()
   let server: FuseServer | undefined
   // EROFS shows the path that it was given as the source of the mount for as long as that lives; a link with a name of
   // ours is how the mount is known again.
   const links = await mkdtemp(join(flags.workDirectory ?? tmpdir(), 'ocimount-'))
   const sourceLink = join(links, `${EROFS_SOURCE}${plainName(flags.fsName ?? 'ocimount')}`)
   try {
+    const fd = native.openFuseDevice()
     server = startServer(
       native,
       { fd, kind: 'flat', metadata: undefined, checksAccess: false },
@@ -86,22 +85,11 @@ async function start(
       readAheadKib: READ_AHEAD_KIB,
       mountpoint,
       sourceLink,
-      flags: {
-        suid: flags.suid ?? false,
-        dev: flags.dev ?? false,
-        noexec: flags.noexec ?? false,
-      },
+      flags: nativeFlags(flags),
     })
     const entry = mountAt(await readMountinfo(), mountpoint)
     if (entry === undefined || !isOurMount(entry)) throw new Error('the mount vanished at once')
-    return {
-      mountpoint,
-      device: entry.device,
-      finished: server.ended,
-      unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
-      // The kernel shows whatever is in the image.
-      listLimits: () => Promise.resolve([]),
-    }
+    return liveMount(entry, server)
   } catch (error) {
     await detachIfOurs(mountpoint)
     server?.stop()

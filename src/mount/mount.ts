@@ -13,11 +13,17 @@ import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
-import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import {
+  checkTarget,
+  type LiveMount,
+  type MountDriver,
+  type MountFlags,
+  type MountTarget,
+} from './driver.js'
 import { fuseDriver } from './fuse-driver.js'
 import { fuseNativeDriver } from './fuse-native-driver.js'
 import { kernelDriver } from './kernel-driver.js'
-import { isOurMount, mountAt, readMountinfo } from './mountinfo.js'
+import { mountAt, readMountinfo } from './mountinfo.js'
 import { checkMountpoint } from './mountpoint.js'
 import { checkOverlayAccess, mountOverlay } from './overlay.js'
 import { runTool } from './run-tool.js'
@@ -50,11 +56,11 @@ export async function mountRootfs(
   mountpoint: string,
   options: MountOptions = {},
 ): Promise<RootfsMount> {
+  checkTarget(target)
   const path = await checkMountpoint(mountpoint)
   const { driver: name = 'auto', writable = false } = options
   if (writable === false) {
     const { live, driver } = await mountWith(name, (one) => one.mount(target, path, options))
-    await giveWay(live)
     return { ...live, driver: driver.name, isWritable: false }
   }
   checkOverlayAccess()
@@ -67,19 +73,6 @@ export async function mountRootfs(
   } finally {
     await removeEmpty([join(work, 'lower'), join(work, 'scratch'), work])
   }
-}
-
-/** Of two mounts that were made at one place at once, the one on top goes again: the kernel itself stacks them. */
-async function giveWay(live: LiveMount): Promise<void> {
-  const entries = await readMountinfo()
-  const ours = entries.filter((entry) => entry.mountpoint === live.mountpoint && isOurMount(entry))
-  if (ours.length < 2 || mountAt(entries, live.mountpoint)?.device !== live.device) return
-  await live.unmount({ lazy: true })
-  await live.finished
-  throw new OcimountError(
-    'MOUNT_BUSY',
-    `Cannot mount at ${escapeText(live.mountpoint)}: another image was mounted there at the same time`,
-  )
 }
 
 /** Best first. */

@@ -13,8 +13,10 @@ import {
   type NativeBindings,
   type NativeDevice,
 } from '../native.js'
-import type { MountTarget } from './driver.js'
+import type { LiveMount, MountFlags } from './driver.js'
 import { errnoOf } from './errno.js'
+import type { MountEntry } from './mountinfo.js'
+import { detachMount } from './unmount.js'
 
 /** A request waits for the disk in its thread; with more threads than processors others go on meanwhile. */
 const THREADS = 8
@@ -38,19 +40,6 @@ export interface ServedDevices {
   /** In front of the layers' devices: the metadata, where it is served as a file. */
   readonly first?: NativeDevice
   readonly devices: readonly LayerDevice[]
-}
-
-/**
- * Checks that the devices are those of the image, which native code takes for granted.
- *
- * @throws OcimountError `INTERNAL`
- */
-export function checkDevices({ image, devices }: MountTarget): void {
-  if (devices.length === image.devices.length) return
-  throw new OcimountError(
-    'INTERNAL',
-    `Cannot serve an image of ${image.devices.length} devices: ${devices.length} were given`,
-  )
 }
 
 /** Starts a server, which owns `fd` from then on. */
@@ -79,6 +68,27 @@ export function startServer(
     })
   }
   return server
+}
+
+/** What a driver gives back for a mount that such a server is behind. */
+export function liveMount(entry: MountEntry, server: FuseServer): LiveMount {
+  return {
+    mountpoint: entry.mountpoint,
+    device: entry.device,
+    finished: server.ended,
+    unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
+    // Whatever is in the image is shown.
+    listLimits: () => Promise.resolve([]),
+  }
+}
+
+/** The flags as the addon takes them. */
+export function nativeFlags({ suid = false, dev = false, noexec = false }: MountFlags): {
+  readonly suid: boolean
+  readonly dev: boolean
+  readonly noexec: boolean
+} {
+  return { suid, dev, noexec }
 }
 
 interface Miss {

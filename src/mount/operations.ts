@@ -11,7 +11,7 @@ import type { ErofsDirent, ErofsImage, ErofsInode, ErofsPiece } from '../erofs/r
 import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { DirectoryCache } from './directory-cache.js'
-import type { MountTarget } from './driver.js'
+import { checkTarget, type MountTarget } from './driver.js'
 
 const { EACCES, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, EROFS } =
   osConstants.errno
@@ -41,15 +41,10 @@ export class RootfsOperations {
   readonly #directories = new DirectoryCache(CACHED_DIRECTORIES)
 
   /** @throws OcimountError `INTERNAL` when the devices are not those of the image. */
-  constructor({ image, devices }: MountTarget) {
-    if (devices.length !== image.devices.length) {
-      throw new OcimountError(
-        'INTERNAL',
-        `Cannot serve an image of ${image.devices.length} devices: ${devices.length} were given`,
-      )
-    }
-    this.#image = image
-    this.#devices = devices
+  constructor(target: MountTarget) {
+    checkTarget(target)
+    this.#image = target.image
+    this.#devices = target.devices
   }
 
   /**
