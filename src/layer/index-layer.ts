@@ -10,45 +10,25 @@
 // Nothing enters the cache under a DiffID before bytes were hashed to it.
 
 import type { Cache } from '../cache/cache.js'
-import { PieceFile } from '../cache/piece-file.js'
-import { writeSparseData } from '../cache/sparse-data.js'
 import {
   detectCompression,
   DETECTION_LENGTH,
   type Compression,
   type DecompressibleKind,
 } from '../compression/detect.js'
-import { isOcimountError, OcimountError } from '../errors.js'
-import {
-  createDigestHash,
-  digestAlgorithm,
-  digestMismatch,
-  type Digest,
-  type DiffId,
-} from '../image/digest.js'
-import { log } from '../logger.js'
-import { loadNative, nativeUnavailableReason, type NativeBindings } from '../native.js'
+import { OcimountError } from '../errors.js'
+import { createDigestHash, digestAlgorithm, digestMismatch, type DiffId } from '../image/digest.js'
 import { checkRegion, openRegion, readRegion } from './blob-file.js'
 import type { LayerDevice } from './device.js'
 import { DirectDevice } from './file-device.js'
-import { GzipSource } from './gzip-source.js'
 import { hopFile, hopToc } from './hop-toc.js'
-import { indexGzip } from './index-gzip.js'
 import type { LayerBlob } from './layer-blob.js'
-import {
-  hasSpanTable,
-  isVerifiedRegion,
-  lookForData,
-  readSpanTable,
-  readToc,
-  storedDigest,
-  storeIfPossible,
-  storeSpanTable,
-} from './layer-store.js'
-import { runLayerTask, withSlot, type LayerProgress } from './run-worker.js'
-import { longestSpan, type SpanTable } from './span-table.js'
-import { decodeToc, encodeToc } from './toc-file.js'
+import { isDataUsable, layerLock, openLayerData } from './layer-data.js'
+import { isVerifiedRegion, readToc, storeIfPossible } from './layer-store.js'
+import type { LayerProgress } from './run-worker.js'
+import { encodeToc } from './toc-file.js'
 import type { Toc } from './toc.js'
+import { unpackLayer } from './unpack-layer.js'
 import { explainByDigest } from './verify-layer.js'
 import type { LayerLimits } from './worker-messages.js'
 
@@ -99,9 +79,7 @@ export async function findIndexedLayer(
       loadToc: async () => (await readToc(diffId, cache)) ?? (await relistPlain(blob, cache)),
     }
   }
-  const data = await lookForData(diffId, cache)
-  if (data === 'none') return undefined
-  if (data === 'sparse' && (await findFiller(blob, cache)) === undefined) return undefined
+  if (!(await isDataUsable(blob, cache))) return undefined
   return {
     layerId: diffId,
     verification: 'verified',
@@ -205,13 +183,13 @@ async function indexPacked(
 ): Promise<IndexedLayer> {
   const { cache, signal } = options
   return cache.withLock(
-    lockName(blob),
+    layerLock(blob),
     async () => {
       const known = await findIndexedLayer(blob, cache)
       if (known !== undefined) return { ...known, toc: await known.loadToc() }
       return {
         layerId: blob.diffId,
-        toc: await unpack(blob, compression, options),
+        toc: await unpackLayer(blob, compression, options),
         verification: 'verified' as const,
         openDevice: () => openData(blob, cache),
       }
@@ -220,161 +198,18 @@ async function indexPacked(
   )
 }
 
-/** Makes the layer's entries in the cache and gives the toc. The caller holds the layer's lock. */
-async function unpack(
-  blob: LayerBlob,
-  compression: DecompressibleKind,
-  options: IndexLayerOptions,
-): Promise<Toc> {
-  if (compression === 'gzip') {
-    const native = loadNative()
-    if (native === undefined) warnOfSlowness()
-    const toc = native === undefined ? undefined : await describe(blob, native, options)
-    if (toc !== undefined) return toc
-  }
-  return await decompressAll(blob, compression, options)
-}
-
-/** Gives undefined for a blob that cannot be had in parts. */
-async function describe(
-  blob: LayerBlob,
-  native: NativeBindings,
-  { cache, limits, onProgress, signal }: IndexLayerOptions,
-): Promise<Toc | undefined> {
-  const index = await withSlot(signal, () =>
-    indexGzip(blob, native, { limits, onProgress, signal }),
-  )
-  const { toc, table, pieceDigests: digests } = index
-  if (longestSpan(table) > MAX_SPAN) {
-    log.info({ layer: blob.diffId }, 'a layer has too few checkpoints to be read in parts')
-    return undefined
-  }
-  const staging = await cache.stage()
-  try {
-    await storeSpanTable(blob, index, cache)
-    await storeIfPossible('a toc', () =>
-      cache.writeSealed(cache.tocPath(blob.diffId), encodeToc(toc)),
-    )
-    await writeSparseData(staging.path, { deviceSize: toc.deviceSize, digests })
-    await staging.publish('.', cache.layerPath(blob.diffId))
-    return toc
-  } finally {
-    await staging.remove()
-  }
-}
-
-async function decompressAll(
-  { region, digest, diffId }: LayerBlob,
-  compression: DecompressibleKind,
-  { cache, limits = {}, onProgress, signal }: IndexLayerOptions,
-): Promise<Toc> {
-  const staging = await cache.stage()
-  try {
-    const directory = staging.path
-    const task = { kind: 'index', region, compression, digest, diffId, directory, limits } as const
-    const parts = await runLayerTask(task, { onProgress, signal })
-    await storeIfPossible('a toc', () => cache.writeSealed(cache.tocPath(diffId), parts))
-    await staging.publish('.', cache.layerPath(diffId))
-    return decodeToc(Buffer.concat(parts))
-  } finally {
-    await staging.remove()
-  }
-}
-
-/** Blocks of deflate beyond this would make a read of one byte slower than having it all. */
-const MAX_SPAN = 64 * 1024 * 1024
-
-let isWarned = false
-
-function warnOfSlowness(): void {
-  if (isWarned) return
-  isWarned = true
-  const why = nativeUnavailableReason() ?? 'unknown'
-  log.warn({ why }, 'the addon is missing: gzip layers are decompressed whole, which is slow')
-}
-
-/** What pieces of a sparse layer can be made with. */
-interface Filler {
-  readonly native: NativeBindings
-  readonly digest: Digest
-}
-
-async function findFiller(blob: LayerBlob, cache: Cache): Promise<Filler | undefined> {
-  const digest = await storedDigest(blob, cache)
-  if (digest === undefined || !(await hasSpanTable(digest, cache))) return undefined
-  const native = loadNative()
-  return native === undefined ? undefined : { native, digest }
-}
-
 async function openData(blob: LayerBlob, cache: Cache): Promise<LayerDevice> {
-  const file = await openFile(blob, cache)
+  const file = await openLayerData(blob, cache)
   if (file !== undefined) return file
   // Pruned, or dropped as corrupt, since somebody looked.
   const indexed = await indexLayer(blob, { cache })
-  const again = await openFile(blob, cache)
+  const again = await openLayerData(blob, cache)
   if (again !== undefined) return again
   if (indexed.verification === 'pending') return indexed.openDevice()
   throw new OcimountError(
     'STORAGE_FAILED',
     `Cannot open layer ${blob.diffId}: its data vanishes from the cache`,
   )
-}
-
-/** Gives undefined where there is nothing, or parts that nothing here can complete. */
-async function openFile(blob: LayerBlob, cache: Cache): Promise<PieceFile | undefined> {
-  const directory = cache.layerPath(blob.diffId)
-  const source = await openSource(blob, cache)
-  const file = await PieceFile.open(directory, {
-    source: isOcimountError(source) ? undefined : source,
-    store: {
-      lock: (work) => cache.withLock(lockName(blob), work, { timeoutMs: MAP_LOCK_MS }),
-      writeSealed: (path, parts) => cache.writeSealed(path, parts),
-    },
-  })
-  if (file?.isWhole === true) return file
-  if (isOcimountError(source)) {
-    await file?.close()
-    throw source
-  }
-  if (source !== undefined) return file
-  await file?.close()
-  return undefined
-}
-
-/** A blob that cannot be opened is no loss to a layer that is there whole, which is known only later. */
-async function openSource(
-  blob: LayerBlob,
-  cache: Cache,
-): Promise<GzipSource | OcimountError | undefined> {
-  const filler = await findFiller(blob, cache)
-  if (filler === undefined) return undefined
-  const { native, digest } = filler
-  const loadTable = async (): Promise<SpanTable> =>
-    (await readSpanTable(blob, digest, cache)) ?? (await remakeTable(blob, native, cache))
-  try {
-    return await GzipSource.open({ native, blob, loadTable })
-  } catch (error) {
-    if (isOcimountError(error)) return error
-    throw error
-  }
-}
-
-async function remakeTable(
-  blob: LayerBlob,
-  native: NativeBindings,
-  cache: Cache,
-): Promise<SpanTable> {
-  log.info({ layer: blob.diffId }, 'the index of a layer is made again')
-  const index = await withSlot(undefined, () => indexGzip(blob, native, {}))
-  await storeIfPossible('an index', () => storeSpanTable(blob, index, cache))
-  return index.table
-}
-
-/** A reader at its end does not wait long to say what it filled. */
-const MAP_LOCK_MS = 10_000
-
-function lockName({ diffId }: LayerBlob): string {
-  return `layer-${diffId}`
 }
 
 async function relistPlain(blob: LayerBlob, cache: Cache): Promise<Toc> {

@@ -1,0 +1,97 @@
+// Makes a packed layer's entries in the cache, in one pass over the blob: gzip by the addon, which stores what describes the
+// layer and none of its bytes; anything else, and gzip where the addon is missing, in a worker that stores all of them.
+
+import type { Cache } from '../cache/cache.js'
+import { writeSparseData } from '../cache/sparse-data.js'
+import type { DecompressibleKind } from '../compression/detect.js'
+import { log } from '../logger.js'
+import { loadNative, nativeUnavailableReason, type NativeBindings } from '../native.js'
+import { indexGzip, type IndexGzipOptions } from './index-gzip.js'
+import type { LayerBlob } from './layer-blob.js'
+import { storeIfPossible, storeSpanTable } from './layer-store.js'
+import { runLayerTask, withSlot } from './run-worker.js'
+import { longestSpan } from './span-table.js'
+import { decodeToc, encodeToc } from './toc-file.js'
+import type { Toc } from './toc.js'
+
+export interface UnpackOptions extends IndexGzipOptions {
+  readonly cache: Cache
+}
+
+/**
+ * Makes the layer's entries in the cache and gives the toc. The caller holds the layer's lock.
+ *
+ * @throws OcimountError `DIGEST_MISMATCH`, `LAYER_CORRUPT`, `TAR_CORRUPT`, `COMPRESSION_UNSUPPORTED`,
+ *   `LIMIT_EXCEEDED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`, `INTERRUPTED`
+ */
+export async function unpackLayer(
+  blob: LayerBlob,
+  compression: DecompressibleKind,
+  options: UnpackOptions,
+): Promise<Toc> {
+  if (compression === 'gzip') {
+    const native = loadNative()
+    if (native === undefined) warnOfSlowness()
+    const toc = native === undefined ? undefined : await describe(blob, native, options)
+    if (toc !== undefined) return toc
+  }
+  return await decompressAll(blob, compression, options)
+}
+
+/** Gives undefined for a blob that cannot be had in parts. */
+async function describe(
+  blob: LayerBlob,
+  native: NativeBindings,
+  { cache, limits, onProgress, signal }: UnpackOptions,
+): Promise<Toc | undefined> {
+  const index = await withSlot(signal, () =>
+    indexGzip(blob, native, { limits, onProgress, signal }),
+  )
+  const { toc, table, pieceDigests: digests } = index
+  if (longestSpan(table) > MAX_SPAN) {
+    log.info({ layer: blob.diffId }, 'a layer has too few checkpoints to be read in parts')
+    return undefined
+  }
+  const staging = await cache.stage()
+  try {
+    await storeSpanTable(blob, index, cache)
+    await storeIfPossible('a toc', () =>
+      cache.writeSealed(cache.tocPath(blob.diffId), encodeToc(toc)),
+    )
+    await writeSparseData(staging.path, { deviceSize: toc.deviceSize, digests })
+    await staging.publish('.', cache.layerPath(blob.diffId))
+    return toc
+  } finally {
+    await staging.remove()
+  }
+}
+
+async function decompressAll(
+  { region, digest, diffId }: LayerBlob,
+  compression: DecompressibleKind,
+  { cache, limits = {}, onProgress, signal }: UnpackOptions,
+): Promise<Toc> {
+  const staging = await cache.stage()
+  try {
+    const directory = staging.path
+    const task = { kind: 'index', region, compression, digest, diffId, directory, limits } as const
+    const parts = await runLayerTask(task, { onProgress, signal })
+    await storeIfPossible('a toc', () => cache.writeSealed(cache.tocPath(diffId), parts))
+    await staging.publish('.', cache.layerPath(diffId))
+    return decodeToc(Buffer.concat(parts))
+  } finally {
+    await staging.remove()
+  }
+}
+
+/** Blocks of deflate beyond this would make a read of one byte slower than having it all. */
+const MAX_SPAN = 64 * 1024 * 1024
+
+let isWarned = false
+
+function warnOfSlowness(): void {
+  if (isWarned) return
+  isWarned = true
+  const why = nativeUnavailableReason() ?? 'unknown'
+  log.warn({ why }, 'the addon is missing: gzip layers are decompressed whole, which is slow')
+}
