@@ -3,7 +3,7 @@
 
 import type { ByteString } from '../byte-string.js'
 import type { ErofsImage } from '../erofs/reader.js'
-import { OcimountError } from '../errors.js'
+import { messageOf, OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 
 /** What a mount asks of the kernel. */
@@ -90,4 +90,14 @@ export interface MountDriver {
    *   `MOUNT_FAILED`
    */
   mount(target: MountTarget, mountpoint: string, flags: MountFlags): Promise<LiveMount>
+}
+
+/** Gives what a check throws as the reason why a driver cannot work here. */
+export async function reasonOf(check: () => unknown): Promise<string | undefined> {
+  try {
+    await check()
+    return undefined
+  } catch (error) {
+    return messageOf(error)
+  }
 }

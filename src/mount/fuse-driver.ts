@@ -4,7 +4,13 @@
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
 import type { FuseServer, NativeBindings } from '../native.js'
-import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import {
+  reasonOf,
+  type LiveMount,
+  type MountDriver,
+  type MountFlags,
+  type MountTarget,
+} from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { FUSE_TYPE, mountAt, readMountinfo } from './mountinfo.js'
 import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
@@ -15,15 +21,11 @@ import { detach } from './unmount.js'
 export const fuseDriver: MountDriver = {
   name: 'fuse',
 
-  async isAvailable() {
-    try {
+  isAvailable: () =>
+    reasonOf(async () => {
       requireNative('fuse')
       await checkFuseAccess({})
-      return undefined
-    } catch (error) {
-      return messageOf(error)
-    }
-  },
+    }),
 
   async mount(target, mountpoint, flags) {
     const native = requireNative('fuse')

@@ -8,7 +8,13 @@ import { createRequire } from 'node:module'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
-import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import {
+  reasonOf,
+  type LiveMount,
+  type MountDriver,
+  type MountFlags,
+  type MountTarget,
+} from './driver.js'
 import { FaultLog } from './fault-log.js'
 import type { FuseBase, FuseClass } from './fuse-native-types.js'
 import { createServer } from './fuse-native-server.js'
@@ -28,15 +34,11 @@ const MAX_FS_NAME = 200
 export const fuseNativeDriver: MountDriver = {
   name: 'fuse-native',
 
-  async isAvailable() {
-    try {
+  isAvailable: () =>
+    reasonOf(async () => {
       loadFuse()
       await checkFuseAccess({})
-      return undefined
-    } catch (error) {
-      return messageOf(error)
-    }
-  },
+    }),
 
   async mount(target, mountpoint, flags) {
     const Fuse = loadFuse()

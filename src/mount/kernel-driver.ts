@@ -15,7 +15,13 @@ import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import type { FuseServer } from '../native.js'
-import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
+import {
+  reasonOf,
+  type LiveMount,
+  type MountDriver,
+  type MountFlags,
+  type MountTarget,
+} from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { EROFS_SOURCE, isOurMount, mountAt, readMountinfo } from './mountinfo.js'
 import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
@@ -32,16 +38,12 @@ const NOT_THIS_KERNEL = new Set(['ENODEV', 'ENOTBLK', 'ENOSYS', 'EOPNOTSUPP'])
 export const kernelDriver: MountDriver = {
   name: 'kernel',
 
-  async isAvailable() {
-    try {
+  isAvailable: () =>
+    reasonOf(async () => {
       await checkKernel()
       requireNative('kernel')
       await checkFuseAccess({})
-      return undefined
-    } catch (error) {
-      return messageOf(error)
-    }
-  },
+    }),
 
   async mount(target, mountpoint, flags) {
     await checkKernel()
