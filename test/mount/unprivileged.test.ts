@@ -1,8 +1,9 @@
 // Ordinary users mount through the setuid fusermount3. Root of the test runs each case as `nobody`, in a mount
-// namespace of its own where everybody may open /dev/fuse.
+// namespace of its own where everybody may open /dev/fuse, and the checkout, which may lie in root's own directory, is in
+// reach.
 
 import { chmodSync, chownSync, existsSync, mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import t, { type Test } from 'tap'
 import { rootSkipReason, run, scratchDirectory, type Outcome } from '../helpers/with-mount.js'
 
@@ -10,6 +11,7 @@ const skip =
   rootSkipReason() || (existsSync('/usr/bin/fusermount3') ? false : 'fusermount3 is not installed')
 const NOBODY = 65_534
 const SERVER = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
+const CHECKOUT = process.cwd()
 
 /** Runs a shell script as an ordinary user: $0 is a directory of theirs with `mnt` in it, $1 and $2 start a server. */
 async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promise<Outcome> {
@@ -18,15 +20,18 @@ async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promi
   const home = join(path, 'home')
   const mountpoint = join(home, 'mnt')
   writeFileSync(join(path, 'fuse.conf'), fuseConf)
+  const checkout = join(path, 'checkout')
+  mkdirSync(checkout)
   for (const directory of [home, mountpoint]) {
     mkdirSync(directory)
     chownSync(directory, uid, uid)
   }
   const setUp =
-    'mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; [ ! -e /etc/fuse.conf ] || mount --bind "$0/fuse.conf" /etc/fuse.conf; d=$0/home; script=$1; shift;' +
+    'mount --bind "$2" "$0/checkout"; mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; [ ! -e /etc/fuse.conf ] || mount --bind "$0/fuse.conf" /etc/fuse.conf; d=$0/home; script=$1; shift 2;' +
     `exec env -i PATH="$PATH" OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
   const outer = ['unshare', '-m', '--propagation', 'private', 'sh', '-ec', setUp]
-  return run([...outer, path, script, process.execPath, SERVER])
+  const server = join(checkout, relative(CHECKOUT, SERVER))
+  return run([...outer, path, script, CHECKOUT, process.execPath, server])
 }
 
 const START = '"$1" "$2" "$0/mnt" > "$0/said" 2>&1 & until [ -s "$0/said" ]; do sleep 0.05; done;'
