@@ -8,7 +8,7 @@ import { EXIT, type ExitStatus } from './exit-codes.js'
 import { toMountRequest, type MountRequest } from './mount-request.js'
 import { formatSeconds, printJson, printNote } from './output.js'
 import { progressReporter } from './progress.js'
-import type { MountSummary } from './serve-mount.js'
+import type { MountSummary } from './mount-summary.js'
 import type { ServerMessage } from './server-messages.js'
 import { takeServer } from './server-process.js'
 

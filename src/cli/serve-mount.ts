@@ -1,46 +1,20 @@
-// Opens, indexes, mounts and serves one image: what the serving process does, or the command itself with -f.
+// Opens, indexes and mounts one image, and has it served: what the serving process does, or the command itself with -f.
 //
-//   opening ──▶ indexing ──▶ mounted ──(verifying behind it)──▶ finished ──▶ everything released
+//   opening ──▶ indexing ──▶ mounted ──(live-mount.ts)──▶ gone ──▶ everything released
 //      └───────────┴── a failure or the signal undoes what was done and is thrown
 
-import { resolve } from 'node:path'
 import { Cache } from '../cache/cache.js'
-import { escapeName } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError } from '../errors.js'
-import { formatPlatform, hostPlatform } from '../image/platform.js'
 import { configureLogger, log } from '../logger.js'
-import { serveControl, type MountStatus } from '../mount/control.js'
-import { mountRootfs, type RootfsMount } from '../mount/mount.js'
+import { mountRootfs } from '../mount/mount.js'
 import { MountState } from '../mount/state.js'
 import { parsePlatform } from '../reference/platform.js'
-import { buildRootfs, type Rootfs } from '../rootfs/build-rootfs.js'
-import type { Image } from '../source/image.js'
+import { buildRootfs } from '../rootfs/build-rootfs.js'
 import { openImage } from '../source/open-image.js'
+import { serveUntilGone } from './live-mount.js'
 import type { MountRequest } from './mount-request.js'
+import { imageRecord, summariseMount, type MountSummary } from './mount-summary.js'
 import type { ProgressUpdate } from './progress.js'
-
-/** What was mounted, for the line that the user sees and for --json. */
-export interface MountSummary {
-  readonly id: string
-  readonly mountpoint: string
-  readonly image: string
-  readonly imageId: string
-  readonly platform: string
-  readonly layers: number
-  readonly files: number
-  readonly driver: string
-  readonly writable: boolean
-  readonly verification: 'verified' | 'pending'
-  readonly altered: number
-  readonly hidden: number
-  readonly warnings: readonly string[]
-  /** From the request to the usable mount, in this process; then its parts. */
-  readonly seconds: number
-  readonly openSeconds: number
-  readonly indexSeconds: number
-  readonly mountSeconds: number
-  readonly pid: number
-}
 
 export interface ServeHooks {
   readonly onProgress?: ((update: ProgressUpdate) => void) | undefined
@@ -148,28 +122,10 @@ async function start(
   })
   const mounted = performance.now()
 
-  const seconds = (from: number, to: number): number => Math.round((to - from) * 10) / 10_000
-  const summary: MountSummary = {
-    id: state.id,
-    mountpoint: mount.mountpoint,
-    image: image.name ?? request.image,
-    imageId: image.configDigest,
-    platform: formatPlatform(image.platform),
-    layers: rootfs.info.layerIds.length,
-    files: rootfs.info.counts.inodes,
-    driver: mount.driver,
-    writable: mount.isWritable,
-    verification: rootfs.isVerified ? 'verified' : 'pending',
-    altered: rootfs.info.readReport().total,
-    // What the driver cannot show at all; names and times that it alters are in `status`.
-    hidden: mount.driver === 'fuse-native' ? rootfs.info.counts.notUtf8 : 0,
-    warnings: [...image.warnings, ...platformWarning(request, image)],
-    seconds: seconds(begin, mounted),
-    openSeconds: seconds(begin, opened),
-    indexSeconds: seconds(opened, indexed),
-    mountSeconds: seconds(indexed, mounted),
-    pid: process.pid,
-  }
+  const summary = summariseMount(
+    { id: state.id, request, image, rootfs, mount },
+    { begin, opened, indexed, mounted },
+  )
   await state.update({
     state: 'ready',
     mountpoint: mount.mountpoint,
@@ -182,84 +138,7 @@ async function start(
   })
   return {
     summary,
-    finished: keepServing({ state, rootfs, mount, summary }, hooks, cleanup.release),
-  }
-}
-
-interface Served {
-  readonly state: MountState
-  readonly rootfs: Rootfs
-  readonly mount: RootfsMount
-  readonly summary: MountSummary
-}
-
-async function keepServing(
-  served: Served,
-  hooks: ServeHooks,
-  release: () => Promise<void>,
-): Promise<void> {
-  const { state, mount, rootfs } = served
-  const ending = new AbortController()
-  const control = await serveControl(state.directory, {
-    status: async (): Promise<MountStatus> => ({
-      record: state.record,
-      summary: served.summary,
-      limits: (await mount.listLimits()).map(({ path, ...limit }) => ({
-        ...limit,
-        path: escapeName(path),
-      })),
-      devices: rootfs.devices.map((device) => ({
-        size: device.size,
-        presentBytes: device.presentBytes?.(),
-        faults: device.faults?.() ?? [],
-      })),
-    }),
-    unmount: ({ lazy }) => mount.unmount({ lazy }),
-  })
-  const unmount = (): void => {
-    mount
-      .unmount()
-      .catch((error: unknown) => {
-        // Somebody is inside. Detached now, gone when they leave: a signal must end in an unmounted filesystem.
-        log.info({ cause: messageOf(error) }, 'The mount is busy: detaching it')
-        return mount.unmount({ lazy: true })
-      })
-      .catch((error: unknown) => {
-        log.error({ cause: messageOf(error) }, 'Cannot unmount')
-      })
-  }
-  if (hooks.signal.aborted) unmount()
-  hooks.signal.addEventListener('abort', unmount, { once: true })
-  const verification = verifyBehind(served, rootfs, ending.signal)
-  await mount.finished
-  ending.abort()
-  hooks.signal.removeEventListener('abort', unmount)
-  await verification
-  await control.close()
-  await release()
-}
-
-/** Hashes what is served; when it is wrong every read fails from then on, and the mount goes away. */
-async function verifyBehind(
-  { state, mount }: Served,
-  rootfs: Rootfs,
-  signal: AbortSignal,
-): Promise<void> {
-  if (rootfs.isVerified) return
-  try {
-    await rootfs.verify({ signal })
-    await state.update({ verification: 'verified' })
-    log.info({}, 'The image is verified')
-  } catch (error) {
-    if (signal.aborted) return
-    const code = isOcimountError(error) ? error.code : 'INTERNAL'
-    const message = messageOf(error)
-    log.error({ code }, `Verification failed: ${message}`)
-    await state.update({ verification: 'failed', state: 'failed', error: { code, message } })
-    // Reads fail by now. Lazily, since readers may be inside; without an error they would trust what they have.
-    await mount.unmount({ lazy: true }).catch((cause: unknown) => {
-      log.error({ cause: messageOf(cause) }, 'Cannot unmount')
-    })
+    finished: serveUntilGone({ state, rootfs, mount, summary }, signal).then(cleanup.release),
   }
 }
 
@@ -282,27 +161,6 @@ async function oneAtATime<T>(
     log.warn({ cause: messageOf(error) }, 'Mounting without a lock on the mount point')
     return work()
   }
-}
-
-function imageRecord(request: MountRequest, image: Image): MountState['record']['image'] {
-  return {
-    reference: request.image,
-    // Read by people in other directories. Standard input has no path.
-    source: request.image === '-' ? image.source.path : resolve(request.cwd, image.source.path),
-    digest: image.manifestDigest ?? image.configDigest,
-    platform: formatPlatform(image.platform),
-    ...(image.name === undefined ? {} : { name: image.name }),
-  }
-}
-
-// A single manifest for another machine can still be looked at (A-101).
-function platformWarning(request: MountRequest, image: Image): string[] {
-  const host = formatPlatform(hostPlatform())
-  const platform = formatPlatform(image.platform)
-  if (request.platform !== undefined || image.warnings.length > 0 || platform === host) return []
-  return platform.startsWith(`${host}/`)
-    ? []
-    : [`the image is for ${platform}, this machine is ${host}`]
 }
 
 // Shown by mount(8) as the source; commas would end the option.

@@ -2,7 +2,7 @@
 
 import type { ErrorCode, ErrorDetails } from '../errors.js'
 import type { ProgressUpdate } from './progress.js'
-import type { MountSummary } from './serve-mount.js'
+import type { MountSummary } from './mount-summary.js'
 
 export type ServerMessage =
   | { readonly kind: 'progress'; readonly update: ProgressUpdate }

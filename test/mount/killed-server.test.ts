@@ -208,7 +208,7 @@ eachDriver(t, 'a layer that is found wrong gives EIO from then on', async (t, dr
   const mount = await serve(t, target, { driver })
   const path = join(mount.mountpoint, 'big')
   t.equal((await run(['head', '-c', '5', path])).stdout, 'aaaaa')
-  // As verifyBehind() of cli/serve-mount.ts does: no read after this, and the mount detached.
+  // As verifyBehind() of cli/live-mount.ts does: no read after this, and the mount detached.
   isWrong = true
   listener?.(failure)
   t.match((await run(['python3', '-c', READER, path])).stdout, /^reading\nEIO\n$/)
