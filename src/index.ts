@@ -28,12 +28,8 @@ export { indexLayer, type IndexedLayer } from './layer/index-layer.js'
 export type { LayerBlob, FileRegion } from './layer/layer-blob.js'
 export type { LayerDevice } from './layer/device.js'
 export type { Toc, TocEntry } from './layer/toc.js'
-export {
-  buildRootfs,
-  type BuildRootfsOptions,
-  type Rootfs,
-  type RootfsProgress,
-} from './rootfs/build-rootfs.js'
+export { buildRootfs, type BuildRootfsOptions, type Rootfs } from './rootfs/build-rootfs.js'
+export type { RootfsProgress } from './rootfs/prepare-layers.js'
 export type { Report, ReportEntry } from './rootfs/report.js'
 export { resolvePath } from './rootfs/resolve-path.js'
 export { ErofsImage } from './erofs/reader.js'

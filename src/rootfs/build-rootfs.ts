@@ -9,34 +9,17 @@
 //                       served from memory; verify() publishes it, or fails every device
 
 import type { Cache } from '../cache/cache.js'
-import { ErofsImage } from '../erofs/reader.js'
-import { writeErofs } from '../erofs/writer.js'
-import { isOcimountError, messageOf, OcimountError } from '../errors.js'
-import { digestHex, type DiffId } from '../image/digest.js'
+import type { ErofsImage } from '../erofs/reader.js'
+import { isOcimountError, messageOf } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
-import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
 import { usedPaths } from '../layer/layer-store.js'
-import type { Toc } from '../layer/toc.js'
 import { verifyLayer } from '../layer/verify-layer.js'
 import { log } from '../logger.js'
-import { applyLayers } from './apply-layers.js'
-import {
-  decodeRootfsFile,
-  encodeRootfsFile,
-  rootfsKey,
-  ROOTFS_WRITER_VERSION,
-  type RootfsInfo,
-} from './rootfs-file.js'
+import { loadTree, makeTree, publishTree } from './merged-tree.js'
+import { prepareLayers, type PreparedLayer, type RootfsProgress } from './prepare-layers.js'
+import { rootfsKey, ROOTFS_WRITER_VERSION, type RootfsInfo } from './rootfs-file.js'
 import { VirtualDevice } from './virtual-device.js'
-
-/** How far one piece of work has come, in bytes. */
-export interface RootfsProgress {
-  /** Words for a person, such as `layer 2 of 3`. */
-  readonly what: string
-  readonly done: number
-  readonly total: number
-}
 
 export interface BuildRootfsOptions {
   readonly cache: Cache
@@ -91,12 +74,12 @@ export async function buildRootfs(
   const release = await pinIfPossible(cache, [path, ...(await allUsedPaths(image.layers, cache))])
   const opened: LayerDevice[] = []
   try {
-    const layers = await prepareLayers(distinctLayers(image.layers), options)
+    const layers = await prepareLayers(image.layers, options)
     const cached = await loadTree(cache, path)
-    const { bytes, image: erofsImage, info } = cached ?? openTree(await makeTree(layerIds, layers))
+    const { bytes, image: erofsImage, info } = cached ?? (await makeTree(layerIds, layers))
     for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
-    if (cached === undefined && pending.length === 0) await publish(cache, path, bytes)
+    if (cached === undefined && pending.length === 0) await publishTree(cache, path, bytes)
     void touchUsed(cache, path, image.layers)
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, pending },
@@ -138,147 +121,6 @@ async function touchUsed(cache: Cache, path: string, layers: readonly LayerBlob[
     await cache.touch([path, ...(await allUsedPaths(layers, cache))])
   } catch (error) {
     log.debug({ cause: messageOf(error) }, 'could not note what is used')
-  }
-}
-
-/** A layer on its way into a tree. */
-interface PreparedLayer {
-  readonly blob: LayerBlob
-  readonly what: string
-  readonly isVerified: boolean
-  loadToc(): Promise<Toc>
-  openDevice(): Promise<LayerDevice>
-}
-
-interface NumberedBlob {
-  readonly blob: LayerBlob
-  readonly what: string
-}
-
-// The same layer may occur more than once in a stack (A-114); it is indexed and opened once.
-function distinctLayers(layers: readonly LayerBlob[]): NumberedBlob[] {
-  const found = new Map<DiffId, NumberedBlob>()
-  for (const [index, blob] of layers.entries()) {
-    if (found.has(blob.diffId)) continue
-    found.set(blob.diffId, { blob, what: `layer ${index + 1} of ${layers.length}` })
-  }
-  return [...found.values()]
-}
-
-// The first failure stops the work on all other layers, and is thrown when that has ended: nothing goes on behind it.
-async function prepareLayers(
-  blobs: readonly NumberedBlob[],
-  options: BuildRootfsOptions,
-): Promise<PreparedLayer[]> {
-  const stop = new AbortController()
-  const signals = options.signal === undefined ? [] : [options.signal]
-  const signal = AbortSignal.any([...signals, stop.signal])
-  const results = await Promise.allSettled(
-    blobs.map(async (blob) => {
-      try {
-        return await prepareLayer(blob, { ...options, signal })
-      } catch (error) {
-        stop.abort(error)
-        throw error
-      }
-    }),
-  )
-  if (stop.signal.aborted) throw stop.signal.reason
-  return results.map((result) => {
-    if (result.status === 'rejected') throw result.reason
-    return result.value
-  })
-}
-
-async function prepareLayer(
-  { blob, what }: NumberedBlob,
-  { cache, onProgress, signal }: BuildRootfsOptions,
-): Promise<PreparedLayer> {
-  const known = await findIndexedLayer(blob, cache)
-  if (known !== undefined) {
-    return {
-      blob,
-      what,
-      isVerified: true,
-      loadToc: () => known.loadToc(),
-      openDevice: () => known.openDevice(),
-    }
-  }
-  const indexed = await indexLayer(blob, {
-    cache,
-    signal,
-    onProgress:
-      onProgress &&
-      ((progress) => {
-        onProgress({ what, ...progress })
-      }),
-  })
-  return {
-    blob,
-    what,
-    isVerified: indexed.verification === 'verified',
-    loadToc: () => Promise.resolve(indexed.toc),
-    openDevice: () => indexed.openDevice(),
-  }
-}
-
-interface OpenTree {
-  readonly bytes: Buffer
-  readonly image: ErofsImage
-  readonly info: RootfsInfo
-}
-
-function openTree(bytes: Buffer): OpenTree {
-  const { image, info } = decodeRootfsFile(bytes)
-  return { bytes, image: new ErofsImage(image), info }
-}
-
-// A sealed file that is not what this writer makes was put there by something else; it is made again.
-async function loadTree(cache: Cache, path: string): Promise<OpenTree | undefined> {
-  const bytes = await cache.readSealed(path)
-  if (bytes === undefined) return undefined
-  try {
-    return openTree(bytes)
-  } catch (error) {
-    if (!isOcimountError(error, 'CACHE_CORRUPT')) throw error
-    log.warn({ path }, `${messageOf(error)}; making it again`)
-    return undefined
-  }
-}
-
-async function makeTree(
-  layerIds: readonly DiffId[],
-  layers: readonly PreparedLayer[],
-): Promise<Buffer> {
-  const tocs = new Map<DiffId, Toc>()
-  for (const layer of layers) tocs.set(layer.blob.diffId, await layer.loadToc())
-  const stack = layerIds.map((layerId) => {
-    const toc = tocs.get(layerId)
-    if (toc === undefined) {
-      throw new OcimountError('INTERNAL', `Cannot merge layer ${layerId}: it was not indexed`)
-    }
-    return { layerId, toc }
-  })
-  const applied = applyLayers(stack)
-  const { image } = writeErofs(applied.root, [
-    ...applied.devices.map(({ layerId, size }) => ({ tag: deviceTag(layerId), size })),
-    ...(applied.virtual.size > 0 ? [{ tag: 'virtual', size: applied.virtual.size }] : []),
-  ])
-  return Buffer.concat(encodeRootfsFile(image, applied))
-}
-
-// A slot of EROFS's device table has 64 bytes for a name: the hex digits of a sha256.
-function deviceTag(layerId: string): string {
-  return digestHex(layerId as DiffId).slice(0, 64)
-}
-
-// A full or failing disk does not keep an image from being served: it is only slower next time (DESIGN section 5).
-async function publish(cache: Cache, path: string, bytes: Buffer): Promise<void> {
-  try {
-    await cache.writeSealed(path, [bytes])
-  } catch (error) {
-    if (!isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
-    log.warn({ cause: messageOf(error) }, 'the merged tree is not kept in the cache')
   }
 }
 
@@ -359,7 +201,7 @@ class BuiltRootfs implements Rootfs {
       }
       throw error
     }
-    if (!isCached && pending.length > 0) await publish(cache, path, bytes)
+    if (!isCached && pending.length > 0) await publishTree(cache, path, bytes)
     this.#isVerified = true
   }
 }

@@ -1,0 +1,107 @@
+// Layers on their way into a tree: each known to the cache already, or indexed here, all at the same time.
+
+import type { Cache } from '../cache/cache.js'
+import type { DiffId } from '../image/digest.js'
+import type { LayerDevice } from '../layer/device.js'
+import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
+import type { LayerBlob } from '../layer/layer-blob.js'
+import type { Toc } from '../layer/toc.js'
+
+/** A layer on its way into a tree. */
+export interface PreparedLayer {
+  readonly blob: LayerBlob
+  readonly what: string
+  readonly isVerified: boolean
+  loadToc(): Promise<Toc>
+  openDevice(): Promise<LayerDevice>
+}
+
+/** How far one piece of work has come, in bytes. */
+export interface RootfsProgress {
+  /** Words for a person, such as `layer 2 of 3`. */
+  readonly what: string
+  readonly done: number
+  readonly total: number
+}
+
+export interface PrepareOptions {
+  readonly cache: Cache
+  readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Indexes the layers that the cache does not know; one that occurs twice in the stack is prepared once (A-114). The
+ * first failure stops the work on all others, and is thrown when that has ended: nothing goes on behind it.
+ *
+ * @throws OcimountError of `indexLayer` and `findIndexedLayer`
+ */
+export async function prepareLayers(
+  layers: readonly LayerBlob[],
+  options: PrepareOptions,
+): Promise<PreparedLayer[]> {
+  const stop = new AbortController()
+  const signals = options.signal === undefined ? [] : [options.signal]
+  const signal = AbortSignal.any([...signals, stop.signal])
+  const results = await Promise.allSettled(
+    distinctLayers(layers).map(async (blob) => {
+      try {
+        return await prepareLayer(blob, { ...options, signal })
+      } catch (error) {
+        stop.abort(error)
+        throw error
+      }
+    }),
+  )
+  if (stop.signal.aborted) throw stop.signal.reason
+  return results.map((result) => {
+    if (result.status === 'rejected') throw result.reason
+    return result.value
+  })
+}
+
+async function prepareLayer(
+  { blob, what }: NumberedBlob,
+  { cache, onProgress, signal }: PrepareOptions,
+): Promise<PreparedLayer> {
+  const known = await findIndexedLayer(blob, cache)
+  if (known !== undefined) {
+    return {
+      blob,
+      what,
+      isVerified: true,
+      loadToc: () => known.loadToc(),
+      openDevice: () => known.openDevice(),
+    }
+  }
+  const indexed = await indexLayer(blob, {
+    cache,
+    signal,
+    onProgress:
+      onProgress &&
+      ((progress) => {
+        onProgress({ what, ...progress })
+      }),
+  })
+  return {
+    blob,
+    what,
+    isVerified: indexed.verification === 'verified',
+    loadToc: () => Promise.resolve(indexed.toc),
+    openDevice: () => indexed.openDevice(),
+  }
+}
+
+interface NumberedBlob {
+  readonly blob: LayerBlob
+  readonly what: string
+}
+
+function distinctLayers(layers: readonly LayerBlob[]): NumberedBlob[] {
+  const found = new Map<DiffId, NumberedBlob>()
+  for (const [index, blob] of layers.entries()) {
+    if (found.has(blob.diffId)) continue
+    found.set(blob.diffId, { blob, what: `layer ${index + 1} of ${layers.length}` })
+  }
+  return [...found.values()]
+}
