@@ -131,8 +131,8 @@ bool ReadDevice(const Fields& fields, napi_env env, Kept* kept, DeviceSpec* spec
     spec->fd = fields.Fd("fd");
     spec->offset = fields.Unsigned("offset");
     spec->file_size = fields.Unsigned("fileSize");
-    spec->mtime_ns = fields.BigInt("mtimeNs");
-    spec->ctime_ns = fields.BigInt("ctimeNs");
+    spec->mtime_ns = fields.LowBits("mtimeNs");
+    spec->ctime_ns = fields.LowBits("ctimeNs");
   } else if (kind == "pieces") {
     spec->kind = DeviceSpec::Kind::kPieces;
     spec->fd = fields.Fd("fd");

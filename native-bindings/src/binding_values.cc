@@ -139,14 +139,13 @@ bool Fields::Flag(const char* name) const {
   return flag;
 }
 
-int64_t Fields::BigInt(const char* name) const {
-  int64_t number = 0;
+uint64_t Fields::LowBits(const char* name) const {
+  uint64_t number = 0;
   bool is_exact = false;
-  if (napi_get_value_bigint_int64(env_, Value(name), &number, &is_exact) == napi_ok && is_exact) {
-    return number;
+  if (napi_get_value_bigint_uint64(env_, Value(name), &number, &is_exact) != napi_ok) {
+    ThrowType(env_, name, "a bigint");
   }
-  ThrowType(env_, name, "a 64-bit bigint");
-  return 0;
+  return number;
 }
 
 napi_value Fields::Function(const char* name) const {

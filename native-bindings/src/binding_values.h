@@ -65,7 +65,8 @@ class Fields {
   std::string Text(const char* name) const { return ToText(env_, Value(name), name); }
   Memory Bytes(const char* name) const { return ToMemory(env_, Value(name), name); }
   bool Flag(const char* name) const;
-  int64_t BigInt(const char* name) const;
+  /** A bigint modulo 2^64. */
+  uint64_t LowBits(const char* name) const;
   napi_value Function(const char* name) const;
 
  private:

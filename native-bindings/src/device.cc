@@ -105,13 +105,15 @@ int ReadFully(int fd, uint8_t* target, size_t length, uint64_t offset, size_t* d
   return 0;
 }
 
+/** Modulo 2^64, since a file may be of any time. */
+uint64_t Nanoseconds(const timespec& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1000000000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
 bool IsUnchanged(const DeviceSpec& spec) {
   struct stat now;
-  if (fstat(spec.fd, &now) != 0) return false;
-  constexpr int64_t kSecond = 1000000000;
-  return now.st_size == static_cast<off_t>(spec.file_size) &&
-         now.st_mtim.tv_sec * kSecond + now.st_mtim.tv_nsec == spec.mtime_ns &&
-         now.st_ctim.tv_sec * kSecond + now.st_ctim.tv_nsec == spec.ctime_ns;
+  return fstat(spec.fd, &now) == 0 && now.st_size == static_cast<off_t>(spec.file_size) &&
+         Nanoseconds(now.st_mtim) == spec.mtime_ns && Nanoseconds(now.st_ctim) == spec.ctime_ns;
 }
 
 }  // namespace
@@ -240,8 +242,6 @@ bool DeviceSet::IsPresent(PieceRef ref) const {
 
 void DeviceSet::Fail(uint32_t device, int error) const {
   if (device >= devices_.size()) return;
-  // EAGAIN means something else here.
-  if (error == EAGAIN) error = EIO;
   int none = 0;
   devices_[device]->failure.compare_exchange_strong(none, error, std::memory_order_acq_rel);
 }

@@ -33,11 +33,11 @@ struct DeviceSpec {
   uint64_t size = 0;
   /** Region and pieces. */
   int fd = -1;
-  /** Region: where in the file it begins, and the file's identity. */
+  /** Region: where in the file it begins, and the file's identity; times since 1970 modulo 2^64. */
   uint64_t offset = 0;
   uint64_t file_size = 0;
-  int64_t mtime_ns = 0;
-  int64_t ctime_ns = 0;
+  uint64_t mtime_ns = 0;
+  uint64_t ctime_ns = 0;
   /** Pieces: one byte per MiB, shared with the caller, who stores and loads it atomically. */
   uint8_t* state = nullptr;
   size_t state_length = 0;

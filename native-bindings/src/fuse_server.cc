@@ -9,8 +9,11 @@ namespace ocimount {
 
 namespace {
 
-/** Gives an errno of either sign as a positive one. */
-int Errno(int error) { return error < -kMaxErrno || error > kMaxErrno ? EIO : std::abs(error); }
+/** Gives an errno of either sign as a positive one. Inside the server EAGAIN says that pieces are missing, so it is none here. */
+int Errno(int error) {
+  if (error < -kMaxErrno || error > kMaxErrno) return EIO;
+  return std::abs(error) == EAGAIN ? EIO : std::abs(error);
+}
 
 }  // namespace
 

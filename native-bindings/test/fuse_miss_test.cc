@@ -105,6 +105,19 @@ void LyingState() {
   handler.Finish();
 }
 
+/** An errno that means something else inside the server must reach the reader as an error. */
+void FailedWithEagain() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
+    mount.server->Complete(device, piece, count, EAGAIN);
+  });
+  CHECK(Run({"pread", mount.path + "/pieces", "0"}) == "EIO\n");
+  CHECK_EQ(handler.misses, 1);
+  handler.Finish();
+}
+
 /** Killing who waits: the kernel interrupts the request, and the process goes at once. */
 void Interrupted() {
   Devices devices;
@@ -235,6 +248,7 @@ const std::vector<TestCase> kMissTests = {
     {"others go on while one waits", OthersGoOn},
     {"pieces in memory", BytesInMemory},
     {"a state byte that lies", LyingState},
+    {"a miss that fails with EAGAIN", FailedWithEagain},
     {"a killed reader", Interrupted},
     {"stop with waiting readers", StopWhileWaiting},
     {"stop an idle server", StopIdle},

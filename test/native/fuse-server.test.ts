@@ -2,7 +2,8 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, fstatSync, futimesSync, mkdirSync } from 'node:fs'
+import { openSync, readFileSync, writeSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -153,6 +154,8 @@ for (const kind of KINDS) {
   t.test(`${kind}: a region of a file that changes`, { skip: skipReason(kind) }, async (t) => {
     const fd = openLayer(t)
     writeSync(fd, Buffer.concat([Buffer.alloc(100), LAYER]))
+    // The year 2400: nanoseconds that do not fit into 64 bits.
+    futimesSync(fd, 0, 13_569_465_600)
     const { mountpoint, faults } = await serve(t, kind, region(fd))
     t.strictSame(await read(join(mountpoint, 'end')), LAYER.subarray(-188))
     writeSync(fd, Buffer.alloc(1), 0, 1, 0)
