@@ -1,6 +1,6 @@
 // Writes the image and devices that the tests of the FUSE server mount: `node make-image.mjs WRITER.mjs DIRECTORY`, where
-// WRITER.mjs is src/erofs/writer.ts, bundled. In DIRECTORY: image, plain-image (no xattr at all), dev0 … dev2, and rows, by
-// which dev2 can be made of the other two.
+// WRITER.mjs is src/erofs/writer.ts, bundled. In DIRECTORY: image, plain-image (no xattr at all), small-image (to fuzz), dev0 …
+// dev2, and rows, by which dev2 can be made of the other two.
 
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -39,6 +39,7 @@ for (const [index, row] of rows.entries()) {
 }
 
 let hasXattrs = true
+let isSmall = false
 function node(mode, rest = {}) {
   const { xattrs, ...others } = rest
   return {
@@ -68,7 +69,7 @@ function tree() {
   const shared = { 'user.shared': Buffer.from('one value for all') }
   const hello = whole(0, 512, 1000, { xattrs: { ...shared, 'user.a': Buffer.from('value a') } })
   const many = []
-  for (let index = 0; index < 20000; index++) {
+  for (let index = 0; index < (isSmall ? 50 : 20000); index++) {
     many.push([
       `file-${index}`,
       whole(0, (index % 4000) * 512, (index % 900) + 1, { xattrs: shared }),
@@ -120,7 +121,7 @@ function tree() {
       file(0, [], {
         xattrs: {
           ...shared,
-          'user.large': noise(60000, 7),
+          'user.large': noise(isSmall ? 60 : 60000, 7),
           'user.empty': Buffer.alloc(0),
           'trusted.overlay.opaque': Buffer.from('y'),
           [`user.${'l'.repeat(250)}`]: Buffer.from('long name'),
@@ -137,5 +138,8 @@ const table3 = devices.map((bytes, index) => ({ tag: `device-${index}`, size: by
 writeFileSync(join(directory, 'image'), writeErofs(tree(), table3).image)
 hasXattrs = false
 writeFileSync(join(directory, 'plain-image'), writeErofs(tree(), table3).image)
+hasXattrs = true
+isSmall = true
+writeFileSync(join(directory, 'small-image'), writeErofs(tree(), table3).image)
 for (const [index, bytes] of devices.entries()) writeFileSync(join(directory, `dev${index}`), bytes)
 writeFileSync(join(directory, 'rows'), table)
