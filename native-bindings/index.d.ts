@@ -108,6 +108,8 @@ export type NativeDevice =
       readonly size: number
       readonly fd: number
       readonly state: Uint8Array
+      /** How the server tells who punches holes what it reads, see piece_use.h; empty where nobody does. */
+      readonly use: Uint8Array
     }
   | {
       /** Rows of 32 bytes (u64 virtualOffset, deviceOffset, length, u32 device, u32 0), ascending; zeros between. */
@@ -200,5 +202,13 @@ export function mountErofs(options: {
 }): Promise<void>
 /** Punches a hole: frees the blocks of a stretch of a file. */
 export function punchHole(fd: number, offset: number, length: number): void
-/** Takes, changes or drops an OFD lock over a whole file without waiting; false when another description is in the way. */
-export function lockFile(fd: number, kind: 'read' | 'write' | 'none'): boolean
+/**
+ * Takes, changes or drops an OFD lock over a stretch of a file without waiting, a length of 0 being all from `offset` on; false
+ * when another description is in the way.
+ */
+export function lockFile(
+  fd: number,
+  kind: 'read' | 'write' | 'none',
+  offset: number,
+  length: number,
+): boolean

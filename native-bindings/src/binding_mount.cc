@@ -110,10 +110,13 @@ napi_value LockFileWrapper(napi_env env, napi_callback_info info) {
   const std::string name = ToText(env, call.arguments[1], "kind");
   const bool is_known = name == "read" || name == "write" || name == "none";
   if (!is_known) ThrowType(env, "kind", "read, write or none");
+  const uint64_t offset = ToUnsigned(env, call.arguments[2], "offset");
+  const uint64_t length = ToUnsigned(env, call.arguments[3], "length");
   if (IsThrown(env)) return nullptr;
-  const int error = LockFile(fd, name == "read"    ? LockKind::kRead
-                                 : name == "write" ? LockKind::kWrite
-                                                   : LockKind::kNone);
+  const LockKind kind = name == "read"    ? LockKind::kRead
+                        : name == "write" ? LockKind::kWrite
+                                          : LockKind::kNone;
+  const int error = LockFile(fd, kind, offset, length);
   if (error != 0 && error != EAGAIN) {
     napi_throw(env, SystemError(env, Failure(error, "fcntl")));
     return nullptr;

@@ -139,7 +139,14 @@ bool ReadDevice(const Fields& fields, napi_env env, Kept* kept, DeviceSpec* spec
     const Memory state = fields.Bytes("state");
     spec->state = state.data;
     spec->state_length = state.length;
-    if (!IsThrown(env)) kept->Add(env, state.value);
+    const Memory use = fields.Bytes("use");
+    // An empty array: nobody punches holes.
+    spec->use = use.length == 0 ? nullptr : use.data;
+    spec->use_length = use.length;
+    if (!IsThrown(env)) {
+      kept->Add(env, state.value);
+      kept->Add(env, use.value);
+    }
   } else if (kind == "virtual" || kind == "memory") {
     const bool is_virtual = kind == "virtual";
     spec->kind = is_virtual ? DeviceSpec::Kind::kVirtual : DeviceSpec::Kind::kMemory;

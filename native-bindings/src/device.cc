@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "piece_use.h"
+
 namespace ocimount {
 
 namespace {
@@ -79,6 +81,11 @@ const char* ProblemOf(const DeviceSpec& spec, const std::vector<DeviceSpec>& spe
       if (spec.fd < 0 || (spec.state == nullptr && spec.size > 0) ||
           spec.state_length < (spec.size + kPieceSize - 1) / kPieceSize) {
         return "it has too few state bytes";
+      }
+      if (spec.use != nullptr &&
+          (spec.use_length < kPieceUseHeader + (spec.size + kPieceSize - 1) / kPieceSize ||
+           reinterpret_cast<uintptr_t>(spec.use) % alignof(int32_t) != 0)) {
+        return "it has too few bytes for its use";
       }
       return nullptr;
     case DeviceSpec::Kind::kVirtual:
@@ -176,13 +183,14 @@ int DeviceSet::ReadRegion(uint32_t number, uint64_t offset, uint8_t* target, siz
 int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, size_t length,
                           const SparePieces& spares, std::vector<PieceRef>* missing) const {
   const DeviceSpec& spec = devices_[number]->spec;
+  const PieceReading reading(spec.use);
   bool is_complete = true;
   while (length > 0) {
     PieceRef ref{number, offset / kPieceSize};
     uint64_t within = offset % kPieceSize;
     size_t part = static_cast<size_t>(std::min<uint64_t>(length, kPieceSize - within));
     std::atomic_ref<uint8_t> state(spec.state[ref.piece]);
-    uint8_t before = state.load(std::memory_order_acquire);
+    uint8_t before = state.load();
     bool is_taken = false;
     if (before >= 2) {
       size_t done;
@@ -193,6 +201,7 @@ int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, siz
         state.compare_exchange_strong(expected, 1, std::memory_order_acq_rel);
       }
       is_taken = state.load(std::memory_order_acquire) == before;
+      if (is_taken) reading.Touch(ref.piece);
     }
     if (!is_taken) {
       PieceBytes bytes = spares.Find(ref);

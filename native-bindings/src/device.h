@@ -41,6 +41,9 @@ struct DeviceSpec {
   /** Pieces: one byte per MiB, shared with the caller, who stores and loads it atomically. */
   uint8_t* state = nullptr;
   size_t state_length = 0;
+  /** Pieces: the block of piece_use.h, shared too; none where nobody punches holes. */
+  uint8_t* use = nullptr;
+  size_t use_length = 0;
   /** Virtual: rows of 32 bytes; memory: the bytes. */
   const uint8_t* bytes = nullptr;
   size_t bytes_length = 0;

@@ -220,10 +220,13 @@ int PunchHole(int fd, uint64_t offset, uint64_t length) {
   return status == 0 ? 0 : errno;
 }
 
-int LockFile(int fd, LockKind kind) {
+int LockFile(int fd, LockKind kind, uint64_t offset, uint64_t length) {
+  if (offset > INT64_MAX || length > INT64_MAX - offset) return EOVERFLOW;
   struct flock lock {};
   lock.l_type = kind == LockKind::kRead ? F_RDLCK : kind == LockKind::kWrite ? F_WRLCK : F_UNLCK;
   lock.l_whence = SEEK_SET;
+  lock.l_start = static_cast<off_t>(offset);
+  lock.l_len = static_cast<off_t>(length);
   if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
   return errno == EACCES ? EAGAIN : errno;
 }

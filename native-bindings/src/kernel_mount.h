@@ -71,10 +71,10 @@ SystemFailure MountErofs(const ErofsMountOptions& options);
 int PunchHole(int fd, uint64_t offset, uint64_t length);
 
 /**
- * Takes, changes or drops an OFD lock over the whole file without waiting. Gives 0 or an errno; EAGAIN: another
- * description holds a lock that is in the way.
+ * Takes, changes or drops an OFD lock over a stretch of a file without waiting; a length of 0 is all from `offset` on. Gives
+ * 0 or an errno; EAGAIN: another description holds a lock that is in the way.
  */
-int LockFile(int fd, LockKind kind);
+int LockFile(int fd, LockKind kind, uint64_t offset = 0, uint64_t length = 0);
 
 }  // namespace ocimount
 

@@ -5,9 +5,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <thread>
 
 #include "fuse_fixture.h"
 #include "fuse_tests.h"
+#include "miss_table.h"
+#include "piece_use.h"
 
 namespace ocimount::test {
 
@@ -85,6 +88,73 @@ void BytesInMemory() {
   CHECK_EQ(handler.misses, devices.state.size());
   for (uint8_t state : devices.state) CHECK_EQ(state, 0);
   handler.Finish();
+}
+
+class NoFaults final : public FaultSink {
+ public:
+  void OnFault(uint32_t, int, const char* what) override { CHECK(what == nullptr); }
+};
+
+/** Makes pieces absent, waits out whoever reads them, as piece_use.h says, and punches them out. */
+void PunchOut(const DeviceSpec& spec, uint64_t piece) {
+  std::atomic_ref<uint8_t>(spec.state[piece]).store(0);
+  auto* words = reinterpret_cast<int32_t*>(spec.use);
+  for (int round = 0; round < 2; round++) {
+    int32_t epoch = std::atomic_ref<int32_t>(words[0]).fetch_add(1);
+    while (std::atomic_ref<int32_t>(words[1 + (epoch & 1)]).load() != 0) std::this_thread::yield();
+  }
+  CHECK_EQ(fallocate(spec.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     static_cast<off_t>(piece * kPieceSize), kPieceSize),
+           0);
+}
+
+/**
+ * Holes are punched under readers, who never get a zero of one. A state comes back as the same number at once, so that
+ * nothing but waiting keeps them from it.
+ */
+void PunchedUnderReaders() {
+  Devices devices;
+  std::vector<int32_t> use(kPieceUseHeader / sizeof(int32_t) + devices.state.size());
+  DeviceSpec spec = devices.specs[1];
+  spec.use = reinterpret_cast<uint8_t*>(use.data());
+  spec.use_length = use.size() * sizeof(int32_t);
+  NoFaults faults;
+  std::string why;
+  auto set = DeviceSet::Open({spec}, &faults, &why);
+  CHECK(set != nullptr);
+  if (set == nullptr) return;
+  devices.FillAll();
+  MissTable spares;
+  std::atomic<bool> is_over{false};
+  std::atomic<uint64_t> wrong{0};
+  std::atomic<uint64_t> right{0};
+  std::vector<std::thread> readers;
+  for (unsigned number = 0; number < 4; number++) {
+    readers.emplace_back([&, number] {
+      std::vector<uint8_t> bytes(1 << 17);
+      std::vector<PieceRef> missing;
+      for (uint64_t at = number * 77777; !is_over; at = at * 31 + 12345) {
+        uint64_t offset = at % (spec.size - bytes.size());
+        missing.clear();
+        if (set->Read(0, offset, bytes.data(), bytes.size(), spares, &missing) != 0) continue;
+        bool is_right = std::equal(bytes.begin(), bytes.end(),
+                                   devices.source.begin() + static_cast<ptrdiff_t>(offset));
+        (is_right ? right : wrong)++;
+      }
+    });
+  }
+  for (uint64_t round = 0; round < 400 || right < 1000; round++) {
+    uint64_t piece = round % devices.state.size();
+    PunchOut(spec, piece);
+    devices.Fill(piece, 1);
+  }
+  is_over = true;
+  for (std::thread& reader : readers) reader.join();
+  CHECK_EQ(wrong, 0);
+  for (size_t piece = 0; piece < devices.state.size(); piece++) {
+    CHECK_EQ(spec.use[kPieceUseHeader + piece], 1);
+  }
+  CHECK_EQ(use[1] + use[2], 0);
 }
 
 /** A state byte that lies: what the file lacks is asked for again, and endless lies end in EIO. */
@@ -247,6 +317,7 @@ const std::vector<TestCase> kMissTests = {
     {"200 readers of absent pieces", ManyReaders},
     {"others go on while one waits", OthersGoOn},
     {"pieces in memory", BytesInMemory},
+    {"pieces that are punched out under readers", PunchedUnderReaders},
     {"a state byte that lies", LyingState},
     {"a miss that fails with EAGAIN", FailedWithEagain},
     {"a killed reader", Interrupted},

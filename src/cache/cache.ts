@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { isOcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
 import { log } from '../logger.js'
+import { loadNative } from '../native.js'
 import {
   decodeArchiveRecord,
   encodeArchiveRecord,
@@ -17,7 +18,10 @@ import {
 } from './archive-record.js'
 import { storeBlob, type PutBlobOptions } from './blob-store.js'
 import { CachePaths } from './cache-paths.js'
+import { CacheQuota } from './cache-quota.js'
 import { cacheRoot, openCacheRoot } from './cache-root.js'
+import { cacheSizeOf } from './cache-size.js'
+import { dataBytes, emptyClosedData } from './closed-data.js'
 import { hasDecoded, publishDecoded } from './decoded-archive.js'
 import { diskUsage, type DiskUsage } from './disk-usage.js'
 import { replaceFile, writeNewFile } from './durable.js'
@@ -26,6 +30,7 @@ import { identityKey, type FileIdentity } from './file-identity.js'
 import { Pin } from './lease.js'
 import type { LockOptions } from './lock-wait.js'
 import { withFileLock } from './lock.js'
+import type { MapStore } from './piece-presence.js'
 import { pruneCache, type PruneOptions, type PruneResult } from './prune.js'
 import { loadSealedFile, lstatIfPresent, removeIfSame, seal } from './sealed-file.js'
 import type { ByteSource } from './spool.js'
@@ -33,27 +38,50 @@ import { Staging } from './staging.js'
 import { findAbandoned, removeAbandoned } from './sweep.js'
 import { verifyCache, type VerifyOptions, type VerifyResult } from './verify.js'
 
+export interface CacheOptions {
+  readonly dir?: string | undefined
+  readonly maxDataBytes?: number | undefined
+}
+
+/** Names the lock under which a layer's files change. */
+export function layerLock(layerId: string): string {
+  return `layer-${layerId}`
+}
+
+/** A reader at its end does not wait long to say what it filled. */
+const MAP_LOCK_MS = 10_000
+
 /** An open cache. It holds no descriptor and needs no closing. */
 export class Cache extends CachePaths {
+  /** Keeps the data of layers below a size, where one was given. */
+  readonly quota: CacheQuota | undefined
   /** Entries that this process has touched already. */
   readonly #touched = new Set<string>()
 
-  private constructor(root: string) {
+  private constructor(root: string, maxDataBytes: number | undefined) {
     super(root)
+    if (maxDataBytes === undefined) return
+    this.quota = new CacheQuota(maxDataBytes, {
+      measure: () => dataBytes(this),
+      emptyClosed: (wantedBytes) => this.emptyClosedData(wantedBytes),
+    })
   }
 
   /**
    * Opens a cache, making it where there is none. `dir` is what the user asked for, if anything.
    *
-   * @throws OcimountError `STORAGE_FAILED` when the directory is a symbolic link, somebody else's, writable by
+   * `maxDataBytes` is what the uncompressed bytes of layers may take on disk, `$OCIMOUNT_CACHE_SIZE` unless given, else as
+   * much as there is; it needs the addon.
+   *
+   * @throws OcimountError `USAGE` for a size that cannot be; `STORAGE_FAILED` when the directory is a symbolic link, somebody else's, writable by
    *   others, or holds something else; `STORAGE_FULL`
    */
-  static open(options: { dir?: string | undefined } = {}): Promise<Cache> {
+  static open(options: CacheOptions = {}): Promise<Cache> {
     // In one turn and without a thread's round trip: a second mount has milliseconds for all of its work.
     return new Promise((resolve) => {
       const root = cacheRoot(options.dir)
       openCacheRoot(root)
-      const cache = new Cache(root)
+      const cache = new Cache(root, options.maxDataBytes ?? cacheSizeOf(process.env))
       const abandoned = findAbandoned(cache.tmpPath)
       if (abandoned.length > 0) void removeAbandoned(abandoned)
       resolve(cache)
@@ -201,6 +229,31 @@ export class Cache extends CachePaths {
   /** Tells the space on disk that everything takes. */
   diskUsage(): Promise<DiskUsage> {
     return diskUsage(this)
+  }
+
+  /** Tells the space on disk that the uncompressed bytes of layers take, which is what a quota bounds. */
+  dataBytes(): Promise<number> {
+    return dataBytes(this)
+  }
+
+  /**
+   * Empties data of layers that nobody has mounted, that used longest ago first, until so much is free; gives how much is.
+   *
+   * @throws OcimountError `STORAGE_FAILED`, `STORAGE_FULL`, `CACHE_LOCKED`
+   */
+  async emptyClosedData(wantedBytes: number): Promise<number> {
+    const native = loadNative()
+    if (native === undefined) return 0
+    const storeOf = (layerId: string): MapStore => this.layerStore(layerId)
+    return await emptyClosedData(this, { native, wantedBytes, storeOf })
+  }
+
+  /** Says how the files beside a layer's data are written. */
+  layerStore(layerId: string): MapStore {
+    return {
+      lock: (work) => this.withLock(layerLock(layerId), work, { timeoutMs: MAP_LOCK_MS }),
+      writeSealed: (path, parts) => this.writeSealed(path, parts),
+    }
   }
 
   /** Hashes everything again; see {@link verifyCache}. */

@@ -1,6 +1,6 @@
-// The three files of a layer's data (piece-map.ts), opened together. Whoever has them open holds a shared OFD lock on
-// `data` where the addon is there, so that nobody punches holes into what the map says is present; the map is read
-// after the lock was taken.
+// The three files of a layer's data (piece-map.ts), opened together. Who cannot make what is missing holds a shared OFD lock
+// on all of `data` where the addon is there, so that nobody punches holes into what the map says is present; the map is
+// read after the lock was taken. Who can make it locks piece by piece (piece-locks.ts).
 
 import { createHash } from 'node:crypto'
 import { constants } from 'node:fs'
@@ -54,7 +54,7 @@ export async function openDataParts(
   const digestsPath = join(directory, DIGESTS_NAME)
   const opened = await openData(path, fills)
   try {
-    if (opened !== undefined) await lockShared(opened.handle, path)
+    if (opened !== undefined && !fills) await lockShared(opened.handle, path)
     const mapBytes = await readSealedFile(mapPath)
     if (mapBytes === undefined) {
       await opened?.handle.close()
@@ -165,7 +165,7 @@ async function lockShared(handle: FileHandle, path: string): Promise<void> {
   const deadline = performance.now() + LOCK_PATIENCE_MS
   try {
     // Refused only while another process punches holes, which takes it milliseconds.
-    while (!native.lockFile(handle.fd, 'read')) {
+    while (!native.lockFile(handle.fd, 'read', 0, 0)) {
       if (performance.now() > deadline) {
         const message = `Cannot lock ${escapeText(path)}: another process keeps making room in it`
         throw new OcimountError('CACHE_LOCKED', message, { details: { path } })

@@ -1,27 +1,25 @@
-// Keeps a file of pieces below a number of bytes by punching out those used longest ago, as far as this process saw them
-// used: what the addon's threads find in the file they read without a word.
+// Gives up pieces of one file: finds those that were not used lately, by the marks that every reader sets (CLOCK), and
+// punches them out. The order is what keeps any reader and any crash from zeros that count as bytes:
 //
-// Only while no other process has the file open: every one holds a shared OFD lock, and this one makes its own exclusive
-// for the time. The order is what keeps any reader and any crash from zeros that count as bytes: states, data.map, holes.
+//   states absent ──▶ the reads that saw them present have ended ──▶ no other process uses them ──▶ data.map ──▶ holes
 
 import { messageOf } from '../errors.js'
 import { log } from '../logger.js'
 import type { NativeBindings } from '../native.js'
 import type { DataParts } from './data-parts.js'
+import type { PieceLocks } from './piece-locks.js'
 import { PIECE_SIZE, pieceRange } from './piece-map.js'
 import type { PiecePresence } from './piece-presence.js'
 import type { PieceStates } from './piece-states.js'
-
-// So that not every new piece costs an eviction of its own.
-const KEPT_FRACTION = 0.9
-const RETRY_MS = 1000
+import type { PieceUse } from './piece-use.js'
 
 export interface EvictorParts {
   readonly native: NativeBindings
   readonly parts: DataParts
   readonly states: PieceStates
+  readonly use: PieceUse
+  readonly locks: PieceLocks
   readonly presence: PiecePresence
-  readonly maxBytes: number
   /** Tells whether a piece is being checked or made. */
   readonly isBusy: (piece: number) => boolean
 }
@@ -29,37 +27,45 @@ export interface EvictorParts {
 /** Evicts pieces of one file. */
 export class PieceEvictor {
   readonly #own: EvictorParts
-  /** Pieces of the file, in the order of their use. */
-  readonly #used = new Set<number>()
+  #hand = 0
   #victims: ReadonlySet<number> = new Set()
-  #running: Promise<void> | undefined
-  #notBefore = 0
+  #running: Promise<number> | undefined
+  #isGivenUp = false
 
   constructor(own: EvictorParts) {
     this.#own = own
-    for (let piece = 0; piece < own.states.bytes.length; piece++) {
-      if (!own.states.isAbsent(piece)) this.#used.add(piece)
-    }
   }
 
-  /** Notes that a piece of the file was used. */
-  use(piece: number): void {
-    this.#used.delete(piece)
-    this.#used.add(piece)
-  }
-
-  /** Resolves when a piece may be written: at once unless it is being punched out. */
+  /** Resolves when a piece may be checked or made: at once unless it is being punched out. */
   async settled(piece: number): Promise<void> {
     while (this.#victims.has(piece)) await this.#running
   }
 
-  /** Evicts where there is too much; never fails. */
-  makeRoom(): void {
-    const { maxBytes } = this.#own
-    if (this.#used.size * PIECE_SIZE <= maxBytes || performance.now() < this.#notBefore) return
-    this.#running ??= this.#evict().finally(() => {
+  /** Goes on from where it stopped until it has found so many pieces to give up, or is at the end of the file. */
+  sweep(limit: number): { readonly pieces: readonly number[]; readonly isEnd: boolean } {
+    const { states, use, isBusy } = this.#own
+    const count = this.#isGivenUp ? 0 : states.bytes.length
+    const pieces: number[] = []
+    while (this.#hand < count && pieces.length < limit) {
+      const piece = this.#hand++
+      if (!states.isAbsent(piece) && !use.takeMark(piece) && !isBusy(piece)) pieces.push(piece)
+    }
+    const isEnd = this.#hand >= count
+    if (isEnd) this.#hand = 0
+    return { pieces, isEnd }
+  }
+
+  /** Punches pieces out where nobody else uses them, and gives the bytes that are free now. Never fails. */
+  async evict(pieces: readonly number[]): Promise<number> {
+    await this.#running
+    this.#victims = new Set(pieces.filter((piece) => !this.#own.isBusy(piece)))
+    this.#running = this.#evict([...this.#victims])
+    try {
+      return await this.#running
+    } finally {
+      this.#victims = new Set()
       this.#running = undefined
-    })
+    }
   }
 
   /** Waits for an eviction under way. */
@@ -67,55 +73,32 @@ export class PieceEvictor {
     await this.#running
   }
 
-  async #evict(): Promise<void> {
-    const { native, parts, states, presence } = this.#own
+  async #evict(victims: readonly number[]): Promise<number> {
+    const { native, parts, states, use, locks, presence } = this.#own
+    const left = new Set(victims)
+    let freed = 0
     try {
-      if (!native.lockFile(parts.handle.fd, 'write')) {
-        this.#notBefore = performance.now() + RETRY_MS
-        return
-      }
-    } catch (error) {
-      this.#giveUp(error)
-      return
-    }
-    const victims = this.#choose()
-    try {
-      this.#victims = new Set(victims)
       for (const piece of victims) states.setAbsent(piece)
-      presence.lose(victims)
-      if (!(await presence.flush())) {
-        // The bytes are still there and still claimed.
-        for (const piece of victims) states.setUnchecked(piece)
-        this.#notBefore = performance.now() + RETRY_MS
-        return
-      }
-      for (const piece of victims) {
+      await use.settle()
+      const free = victims.filter((piece) => locks.claim(piece))
+      presence.lose(free)
+      // Also what is not punched is durable before its lock goes.
+      if (!(await presence.flush())) return 0
+      for (const piece of free) {
         const { start, length } = pieceRange(piece, parts.map.deviceSize)
-        native.punchHole(parts.handle.fd, start, length)
-        this.#used.delete(piece)
+        // Whole, also where the device ends in it: a part of a block would stay.
+        native.punchHole(parts.handle.fd, start, PIECE_SIZE)
+        left.delete(piece)
+        freed += length
       }
-      states.nextGeneration()
     } catch (error) {
-      this.#giveUp(error)
+      this.#isGivenUp = true
+      log.info({ path: parts.path, why: messageOf(error) }, 'cannot make room in the cache')
     } finally {
-      this.#victims = new Set()
-      native.lockFile(parts.handle.fd, 'read')
+      // The bytes of what is left may be there or not: their digests tell.
+      for (const piece of left) states.setUnchecked(piece)
+      for (const piece of victims) locks.release(piece)
     }
-  }
-
-  #choose(): number[] {
-    const { maxBytes, isBusy } = this.#own
-    const excess = this.#used.size - Math.floor((maxBytes * KEPT_FRACTION) / PIECE_SIZE)
-    const victims: number[] = []
-    for (const piece of this.#used) {
-      if (victims.length >= excess) break
-      if (!isBusy(piece)) victims.push(piece)
-    }
-    return victims
-  }
-
-  #giveUp(error: unknown): void {
-    log.info({ path: this.#own.parts.path, why: messageOf(error) }, 'cannot make room in the cache')
-    this.#notBefore = Infinity
+    return freed
   }
 }

@@ -9,6 +9,7 @@ import { fstatSync, type BigIntStats } from 'node:fs'
 import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import type { NativeDevice } from '../native.js'
+import type { CacheQuota } from './cache-quota.js'
 import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
 import type { PieceFault, PieceSource } from './piece-maker.js'
 import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
@@ -24,8 +25,8 @@ export interface PieceFileOptions {
   readonly source?: PieceSource | undefined
   /** Needed with a source, for what it makes to be found by the next process. */
   readonly store?: MapStore | undefined
-  /** What the file may take on disk, as long as no other process uses it; needs a source and the addon. */
-  readonly maxBytes?: number | undefined
+  /** Has the file give up pieces when the cache is too large; needs a source and the addon. */
+  readonly quota?: CacheQuota | undefined
 }
 
 /** A piece that is in no file, since the disk takes none. */
@@ -48,7 +49,7 @@ export class PieceFile {
   #closing: Promise<void> | undefined
 
   private constructor(directory: string, parts: DataParts, options: PieceFileOptions) {
-    const { source, store, maxBytes } = options
+    const { source, store, quota } = options
     const { map } = parts
     this.#directory = directory
     this.#parts = parts
@@ -57,7 +58,7 @@ export class PieceFile {
     )
     this.#source = source
     this.#workshop = new PieceWorkshop(parts, this.#states, {
-      ...{ source, store, maxBytes },
+      ...{ source, store, quota },
       onWrong: (problem) => this.#drop(problem),
     })
     this.#ahead = new ReadAhead((first, end) => {
@@ -79,7 +80,11 @@ export class PieceFile {
   ): Promise<PieceFile | undefined> {
     try {
       const parts = await openDataParts(directory, { fills: options.source !== undefined })
-      if (parts !== undefined) return new PieceFile(directory, parts, options)
+      if (parts !== undefined) {
+        const file = new PieceFile(directory, parts, options)
+        await options.quota?.refresh()
+        return file
+      }
       await options.source?.close()
       return undefined
     } catch (error) {
@@ -103,7 +108,7 @@ export class PieceFile {
 
   /** Bytes of the device that are in the file. */
   presentBytes(): number {
-    return Math.min(this.size, this.#states.presentCount() * PIECE_SIZE)
+    return this.#workshop.presentBytes()
   }
 
   /** Pieces that cannot be had. */
@@ -114,7 +119,8 @@ export class PieceFile {
   /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
   native(): NativeDevice {
     const { handle } = this.#parts
-    return { kind: 'pieces', size: this.size, fd: handle.fd, state: this.#states.bytes }
+    const use = this.#workshop.use?.bytes ?? NO_USE
+    return { kind: 'pieces', size: this.size, fd: handle.fd, state: this.#states.bytes, use }
   }
 
   /**
@@ -132,7 +138,7 @@ export class PieceFile {
       const inPiece = offset + done - start
       const part = target.subarray(done, done + length - inPiece)
       if (this.#states.isChecked(piece) && (await this.#readChecked(piece, part, offset + done))) {
-        this.#workshop.use(piece)
+        this.#workshop.use?.touch(piece)
         done += part.length
       } else {
         if (this.#states.isAbsent(piece)) this.#ahead.onMiss(piece, piece + 1)
@@ -190,6 +196,17 @@ export class PieceFile {
 
   /** Reads bytes of a checked piece; false when it must be checked or made anew. */
   async #readChecked(piece: number, target: Buffer, offset: number): Promise<boolean> {
+    const { use } = this.#workshop
+    const counter = use?.enter()
+    try {
+      // Looked at again: whoever makes it absent waits only for those who have entered.
+      return this.#states.isChecked(piece) && (await this.#readUnlessChanged(piece, target, offset))
+    } finally {
+      if (counter !== undefined) use?.leave(counter)
+    }
+  }
+
+  async #readUnlessChanged(piece: number, target: Buffer, offset: number): Promise<boolean> {
     const before = this.#states.get(piece)
     const seen = this.#seen
     let isWhole: boolean
@@ -234,6 +251,7 @@ export class PieceFile {
   }
 }
 
+const NO_USE = new Uint8Array(0)
 /** A file that changes all the time is given up on. */
 const MAX_ROUNDS = 4
 

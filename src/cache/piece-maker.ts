@@ -78,13 +78,17 @@ export class PieceMaker {
   }
 
   /**
-   * Makes consecutive pieces and tells whether they are in the file.
+   * Makes consecutive pieces and tells whether they are in the file, which with `mayStore` false they are not.
    *
    * @throws OcimountError what the source throws; a failure to make a single piece is remembered and logged
    */
-  async make(first: number, count: number): Promise<{ pieces: Buffer[]; isStored: boolean }> {
+  async make(
+    first: number,
+    count: number,
+    mayStore: boolean,
+  ): Promise<{ pieces: Buffer[]; isStored: boolean }> {
     const { map, digests, handle } = this.#parts
-    const dataFd = this.isStoring ? handle.fd : -1
+    const dataFd = mayStore && this.isStoring ? handle.fd : -1
     let made: MadePieces
     try {
       made = await this.#source.make({

@@ -4,7 +4,7 @@
 //   add(piece) ──batched, flush()──▶ fdatasync ──▶ under the layer's lock: map = (map on disk − lost) + added, replaced whole
 //   lose(piece) ──────────────────────────────────────┘
 //
-// Nobody else can have lost a piece that is added here, since holes are punched under an exclusive lock alone. A `data` that
+// Nobody else can have lost a piece that is added here, since this process has it locked until it is flushed. A `data` that
 // is no longer the file which is open here (dropped, pruned, made again whole) gets no claims from it.
 
 import { fstatSync } from 'node:fs'

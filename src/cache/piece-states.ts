@@ -4,19 +4,17 @@
 //   0 absent ──made──▶ checked        1 present, unchecked ──digest right──▶ checked ──the file changed──▶ 1
 //   0 ◀──digest wrong, evicted── any
 //
-// Every value from 2 on means checked. A reader compares the byte before and after it took the bytes; so after an
-// eviction another value is used, lest a piece that went and came back in between looks as if it had stayed.
+// A reader compares the byte before and after it took the bytes. Who evicts waits for readers besides (piece-use.ts), lest a
+// piece that went and came back in between looks as if it had stayed.
 
 const ABSENT = 0
 const UNCHECKED = 1
-const FIRST_CHECKED = 2
-const LAST_CHECKED = 255
+const CHECKED = 2
 
 /** The states of a device's pieces. */
 export class PieceStates {
   /** Shared with native threads. */
   readonly bytes: Uint8Array
-  #checked = FIRST_CHECKED
   #epoch = 0
 
   constructor(count: number, isPresent: (piece: number) => boolean) {
@@ -40,11 +38,11 @@ export class PieceStates {
   }
 
   isChecked(piece: number): boolean {
-    return this.get(piece) >= FIRST_CHECKED
+    return this.get(piece) >= CHECKED
   }
 
   setChecked(piece: number): void {
-    Atomics.store(this.bytes, piece, this.#checked)
+    Atomics.store(this.bytes, piece, CHECKED)
   }
 
   setUnchecked(piece: number): void {
@@ -61,11 +59,6 @@ export class PieceStates {
     for (let piece = 0; piece < this.bytes.length; piece++) {
       if (this.isChecked(piece)) this.setUnchecked(piece)
     }
-  }
-
-  /** After pieces were evicted. */
-  nextGeneration(): void {
-    this.#checked = this.#checked === LAST_CHECKED ? FIRST_CHECKED : this.#checked + 1
   }
 
   /** Pieces that are in the file. */

@@ -8,28 +8,34 @@
 import { log } from '../logger.js'
 import { loadNative } from '../native.js'
 import { OcimountError } from '../errors.js'
+import type { CacheQuota, QuotaMember } from './cache-quota.js'
 import { readPiece, type DataParts } from './data-parts.js'
 import { PieceEvictor } from './piece-evictor.js'
+import { PieceLocks } from './piece-locks.js'
 import { MAX_RUN, PieceMaker, type PieceSource } from './piece-maker.js'
-import { PIECE_SIZE } from './piece-map.js'
+import { PIECE_SIZE, pieceRange } from './piece-map.js'
 import { PiecePresence, type MapStore } from './piece-presence.js'
 import type { PieceStates } from './piece-states.js'
+import { PieceUse } from './piece-use.js'
 import { corruptError } from './storage-error.js'
 
 export interface WorkshopOptions {
   readonly source: PieceSource | undefined
   readonly store: MapStore | undefined
-  readonly maxBytes: number | undefined
+  readonly quota: CacheQuota | undefined
   /** Says what a wrong piece means where it cannot be made again. */
   readonly onWrong: (problem: string) => Promise<OcimountError>
 }
 
 /** Looks after the pieces of one open file. */
-export class PieceWorkshop {
+export class PieceWorkshop implements QuotaMember {
   readonly maker: PieceMaker | undefined
+  /** Undefined where this process gives up no pieces of the file. */
+  readonly use: PieceUse | undefined
   readonly #parts: DataParts
   readonly #states: PieceStates
   readonly #options: WorkshopOptions
+  readonly #locks: PieceLocks
   readonly #presence: PiecePresence | undefined
   readonly #evictor: PieceEvictor | undefined
   /** Pieces that are being checked or made. */
@@ -41,7 +47,9 @@ export class PieceWorkshop {
     this.#parts = parts
     this.#states = states
     this.#options = options
-    const { source, store, maxBytes } = options
+    const { source, store, quota } = options
+    const native = source === undefined ? undefined : loadNative()
+    this.#locks = new PieceLocks(native, parts.handle.fd)
     if (source === undefined) return
     this.maker = new PieceMaker(parts, source)
     if (store === undefined || !parts.isWritable) return
@@ -50,10 +58,13 @@ export class PieceWorkshop {
       this.maker?.restDisk('what was written did not become durable')
     })
     this.#presence = presence
-    const native = maxBytes === undefined ? undefined : loadNative()
-    if (native === undefined || maxBytes === undefined) return
-    const isBusy = (piece: number): boolean => this.#busy.has(piece)
-    this.#evictor = new PieceEvictor({ native, parts, states, presence, maxBytes, isBusy })
+    if (native === undefined || quota === undefined) return
+    this.use = new PieceUse(states.bytes.length)
+    this.#evictor = new PieceEvictor({
+      ...{ native, parts, states, presence, use: this.use, locks: this.#locks },
+      isBusy: (piece) => this.#busy.has(piece),
+    })
+    quota.join(this)
   }
 
   /** Tells whether this process writes to the file now, so that a change of it says nothing. */
@@ -66,9 +77,25 @@ export class PieceWorkshop {
     return this.#fillsEnded
   }
 
-  /** Notes that a piece was read from the file. */
-  use(piece: number): void {
-    this.#evictor?.use(piece)
+  /** Bytes of the device that are in the file. */
+  presentBytes(): number {
+    const { deviceSize } = this.#parts.map
+    return Math.min(deviceSize, this.#states.presentCount() * PIECE_SIZE)
+  }
+
+  sweep(limit: number): { readonly pieces: readonly number[]; readonly isEnd: boolean } {
+    return this.#evictor?.sweep(limit) ?? { pieces: [], isEnd: true }
+  }
+
+  async evict(pieces: readonly number[]): Promise<number> {
+    // Punching changes the file as writing does.
+    this.#fills++
+    try {
+      return (await this.#evictor?.evict(pieces)) ?? 0
+    } finally {
+      this.#fills--
+      this.#fillsEnded++
+    }
   }
 
   /** Gives a piece's bytes after checking or making it. */
@@ -98,6 +125,7 @@ export class PieceWorkshop {
   /** Waits for work under way and makes what was made durable. */
   async finish(): Promise<void> {
     while (this.#busy.size > 0) await Promise.allSettled(this.#busy.values())
+    if (this.#evictor !== undefined) await this.#options.quota?.leave(this)
     await this.#evictor?.finish()
     await this.#presence?.close()
   }
@@ -113,7 +141,10 @@ export class PieceWorkshop {
   async #checkOrMake(piece: number): Promise<Buffer> {
     await this.#evictor?.settled(piece)
     if (!this.#states.isAbsent(piece)) {
-      const bytes = await this.#check(piece)
+      // While another process punches it out there is nothing to check.
+      const isLocked = this.#locks.share(piece, 1)
+      if (!isLocked) this.#states.setAbsent(piece)
+      const bytes = isLocked ? await this.#check(piece) : undefined
       if (bytes !== undefined) return bytes
     }
     const unstored = this.maker?.unstored(piece)
@@ -128,11 +159,13 @@ export class PieceWorkshop {
     const { bytes, problem } = await readPiece(this.#parts, piece, buffer)
     if (problem === undefined) {
       if (epoch === this.#states.epoch) this.#states.setChecked(piece)
-      this.#evictor?.use(piece)
+      this.use?.touch(piece)
       return bytes
     }
     if (this.maker === undefined) throw await this.#options.onWrong(problem)
-    log.warn({ path: this.#parts.path, why: problem }, 'a piece of the cache is made again')
+    const details = { path: this.#parts.path, why: problem }
+    if (isZero(bytes)) log.debug(details, 'another process has given up a piece; it is made again')
+    else log.warn(details, 'a piece of the cache is made again')
     this.#states.setAbsent(piece)
     this.#presence?.lose([piece])
     return undefined
@@ -140,12 +173,23 @@ export class PieceWorkshop {
 
   async #make(first: number, count: number): Promise<Buffer[]> {
     if (this.maker === undefined) throw corruptError(this.#parts.path, `piece ${first} is absent`)
+    const { quota } = this.#options
+    const { start } = pieceRange(first, this.#parts.map.deviceSize)
+    const last = pieceRange(first + count - 1, this.#parts.map.deviceSize)
+    const length = last.start + last.length - start
+    const isReserved = quota?.reserve(length) ?? false
+    const mayStore = (quota === undefined || isReserved) && this.#locks.share(first, count)
+    let stored = 0
     this.#fills++
     try {
-      const { pieces, isStored } = await this.maker.make(first, count)
-      if (isStored) this.#noteStored(pieces.map((_, index) => first + index))
+      const { pieces, isStored } = await this.maker.make(first, count, mayStore)
+      if (isStored) {
+        this.#noteStored(pieces.map((_, index) => first + index))
+        stored = length
+      }
       return pieces
     } finally {
+      if (isReserved) quota?.settle(length, stored)
       this.#fills--
       this.#fillsEnded++
     }
@@ -154,10 +198,9 @@ export class PieceWorkshop {
   #noteStored(pieces: readonly number[]): void {
     for (const piece of pieces) {
       this.#states.setChecked(piece)
-      this.#evictor?.use(piece)
+      this.use?.touch(piece)
     }
     this.#presence?.add(pieces)
-    this.#evictor?.makeRoom()
   }
 
   #startRun(first: number, count: number): void {
@@ -185,6 +228,10 @@ export class PieceWorkshop {
       this.maker?.unstored(piece) === undefined
     )
   }
+}
+
+function isZero(bytes: Buffer): boolean {
+  return bytes.equals(Buffer.alloc(bytes.length))
 }
 
 function pieceOf(pieces: readonly Buffer[], index: number): Buffer {

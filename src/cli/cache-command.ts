@@ -1,8 +1,9 @@
 // `ocimount cache du|verify|prune`
 
 import { Cache } from '../cache/cache.js'
+import { parseSize } from '../cache/cache-size.js'
 import { OcimountError } from '../errors.js'
-import { quote } from '../image/quote.js'
+import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { formatBytes, formatTable, printJson, printNote, printResult } from './output.js'
@@ -10,7 +11,7 @@ import { progressReporter } from './progress.js'
 
 /** Shows, checks or shrinks the cache. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
-  const cache = await Cache.open({ dir: args.cacheDir })
+  const cache = await Cache.open(cacheOptions(args))
   switch (args.paths[0]) {
     case 'du':
       return showUsage(cache, args)
@@ -23,8 +24,9 @@ export async function run(args: CommandArguments): Promise<ExitStatus> {
 
 async function showUsage(cache: Cache, args: CommandArguments): Promise<ExitStatus> {
   const usage = await cache.diskUsage()
+  const data = { dataBytes: await cache.dataBytes(), maxDataBytes: cache.quota?.maxBytes }
   if (args.json) {
-    printJson({ root: cache.root, ...usage })
+    printJson({ root: cache.root, ...usage, ...data })
     return EXIT.done
   }
   const rows = Object.entries({ ...usage.kinds, 'in progress': usage.staging }).map(
@@ -32,6 +34,8 @@ async function showUsage(cache: Cache, args: CommandArguments): Promise<ExitStat
   )
   printResult(`${cache.root}\n${formatTable(['kind', 'entries', 'space'], rows)}`)
   printResult(`total ${formatBytes(usage.totalBytes)}\n`)
+  const limit = data.maxDataBytes === undefined ? '' : ` of ${formatBytes(data.maxDataBytes)}`
+  printResult(`uncompressed layers ${formatBytes(data.dataBytes)}${limit}\n`)
   return EXIT.done
 }
 
@@ -62,6 +66,7 @@ async function verify(cache: Cache, args: CommandArguments): Promise<ExitStatus>
 
 async function prune(cache: Cache, args: CommandArguments): Promise<ExitStatus> {
   if (args.maxSize === undefined) {
+    if (cache.quota !== undefined) return await emptyData(cache, cache.quota.maxBytes, args)
     throw new OcimountError(
       'USAGE',
       'Cannot prune the cache: --max-size says how much may stay (0 for nothing)',
@@ -79,16 +84,20 @@ async function prune(cache: Cache, args: CommandArguments): Promise<ExitStatus> 
   return EXIT.done
 }
 
-/** `500M`, `20G`, `1.5GB`, `1GiB`, plain bytes; powers of 1000 unless there is an `i`. */
-export function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([kmgtp]?)(i?)b?$/i.exec(text.trim())
-  if (match === null) {
-    throw new OcimountError(
-      'USAGE',
-      `Cannot understand size ${quote(text)}: write 500M, 20G or bytes`,
+/** Without another limit than that of the cache: only what this bounds goes, what describes images stays. */
+async function emptyData(
+  cache: Cache,
+  maxBytes: number,
+  args: CommandArguments,
+): Promise<ExitStatus> {
+  const before = await cache.dataBytes()
+  const freedBytes = before <= maxBytes ? 0 : await cache.emptyClosedData(before - maxBytes)
+  const remainingBytes = await cache.dataBytes()
+  if (args.json) printJson({ freedBytes, remainingBytes })
+  else if (!args.quiet) {
+    printNote(
+      `ocimount: ${formatBytes(freedBytes)} of uncompressed layers freed, ${formatBytes(remainingBytes)} left`,
     )
   }
-  const [, number = '', unit = '', binary = ''] = match
-  const power = ['', 'k', 'm', 'g', 't', 'p'].indexOf(unit.toLowerCase())
-  return Math.floor(Number(number) * (binary === '' ? 1000 : 1024) ** power)
+  return EXIT.done
 }

@@ -12,6 +12,7 @@ export interface CommandArguments {
   readonly mountpoint: string
   readonly paths: readonly string[]
   readonly cacheDir: string | undefined
+  readonly cacheSize: string | undefined
   readonly driver: DriverName
   readonly platform: string | undefined
   readonly ref: string | undefined
@@ -71,6 +72,12 @@ export const GLOBAL_OPTIONS: Readonly<Record<string, Options>> = {
     type: 'string',
     requiresArg: true,
     describe: 'Directory of the cache [default: $OCIMOUNT_CACHE_DIR, $XDG_CACHE_HOME/ocimount]',
+  },
+  'cache-size': {
+    type: 'string',
+    requiresArg: true,
+    describe:
+      'What uncompressed layers may take in the cache, such as 500M or 20G [default: $OCIMOUNT_CACHE_SIZE]',
   },
   'log-level': {
     choices: ['silent', 'error', 'warn', 'info', 'debug'],

@@ -1,10 +1,12 @@
 // What a mount command asks for, as one plain value that can be sent to the serving process.
 
 import { resolve } from 'node:path'
+import { parseCacheSize } from '../cache/cache-size.js'
 import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
 import { DRIVER_NAMES } from '../mount/driver.js'
 import type { DriverName } from '../mount/mount.js'
+import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 
 /** Everything the serving process needs to know; JSON-safe, paths absolute. */
@@ -14,6 +16,8 @@ export interface MountRequest {
   /** The caller's working directory: relative paths in `image` begin there. */
   readonly cwd: string
   readonly cacheDir: string | undefined
+  /** Bytes that the uncompressed layers may take in the cache. */
+  readonly maxDataBytes: number | undefined
   readonly driver: DriverName
   readonly platform: string | undefined
   readonly ref: string | undefined
@@ -41,6 +45,7 @@ export function toMountRequest(args: CommandArguments, cwd: string): MountReques
     mountpoint: resolve(cwd, args.mountpoint),
     cwd,
     cacheDir: args.cacheDir === undefined ? undefined : resolve(cwd, args.cacheDir),
+    maxDataBytes: cacheOptions(args).maxDataBytes,
     driver: args.driver,
     platform: args.platform,
     ref: args.ref,
@@ -117,6 +122,7 @@ const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: st
   platform: (request, value) => (request.platform = value),
   ref: (request, value) => (request.ref = value),
   cache_dir: (request, value) => (request.cacheDir = resolve(request.cwd, value)),
+  cache_size: (request, value) => (request.maxDataBytes = parseCacheSize(value, 'cache_size')),
   writable: (request, value) => {
     request.writable = true
     request.writableDir = resolve(request.cwd, value)

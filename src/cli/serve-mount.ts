@@ -83,7 +83,7 @@ async function start(
       : { level: request.logLevel },
   )
 
-  const cache = await Cache.open({ dir: request.cacheDir })
+  const cache = await Cache.open({ dir: request.cacheDir, maxDataBytes: request.maxDataBytes })
   const image = await openImage(request.image, {
     cache,
     ref: request.ref,

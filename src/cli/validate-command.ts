@@ -4,6 +4,7 @@ import { Cache } from '../cache/cache.js'
 import type { ErrorCode } from '../errors.js'
 import { parsePlatform } from '../reference/platform.js'
 import { validateImage, type Finding } from '../source/validate.js'
+import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, exitStatusOfCode, type ExitStatus } from './exit-codes.js'
 import { printJson, printNote, printResult } from './output.js'
@@ -11,7 +12,7 @@ import { progressReporter } from './progress.js'
 
 /** Reports every finding; exit status 5 when a digest is wrong, else 3 for errors, 0 for warnings alone. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
-  const cache = await Cache.open({ dir: args.cacheDir })
+  const cache = await Cache.open(cacheOptions(args))
   const { report, finish } = progressReporter(args.quiet)
   const findings = await validateImage(args.image, {
     cache,

@@ -3,6 +3,7 @@
 import type { Cache } from '../cache/cache.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { Image } from '../source/image.js'
+import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 import { printNote } from './output.js'
 import { progressReporter, type ProgressUpdate } from './progress.js'
@@ -24,7 +25,7 @@ export async function withImage<T>(
   const { configureLogger } = await import('../logger.js')
   if (args.logLevel === 'debug' || args.logLevel === 'info')
     configureLogger({ level: args.logLevel })
-  const cache = await Cache.open(args.cacheDir === undefined ? {} : { dir: args.cacheDir })
+  const cache = await Cache.open(cacheOptions(args))
   const { report, finish } = progressReporter(args.quiet)
   try {
     const image = await openImage(args.image, {

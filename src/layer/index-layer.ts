@@ -9,7 +9,7 @@
 //
 // Nothing enters the cache under a DiffID before bytes were hashed to it.
 
-import type { Cache } from '../cache/cache.js'
+import { layerLock, type Cache } from '../cache/cache.js'
 import {
   detectCompression,
   DETECTION_LENGTH,
@@ -23,7 +23,7 @@ import type { LayerDevice } from './device.js'
 import { DirectDevice } from './file-device.js'
 import { hopFile, hopToc } from './hop-toc.js'
 import type { LayerBlob } from './layer-blob.js'
-import { isDataUsable, layerLock, openLayerData } from './layer-data.js'
+import { isDataUsable, openLayerData } from './layer-data.js'
 import { isVerifiedRegion, readToc, storeIfPossible } from './layer-store.js'
 import type { LayerProgress } from './run-worker.js'
 import { encodeToc } from './toc-file.js'
@@ -183,7 +183,7 @@ async function indexPacked(
 ): Promise<IndexedLayer> {
   const { cache, signal } = options
   return cache.withLock(
-    layerLock(blob),
+    layerLock(blob.diffId),
     async () => {
       const known = await findIndexedLayer(blob, cache)
       if (known !== undefined) return { ...known, toc: await known.loadToc() }

@@ -38,10 +38,8 @@ export async function openLayerData(blob: LayerBlob, cache: Cache): Promise<Piec
   const source = await openSource(blob, cache)
   const file = await PieceFile.open(directory, {
     source: isOcimountError(source) ? undefined : source,
-    store: {
-      lock: (work) => cache.withLock(layerLock(blob), work, { timeoutMs: MAP_LOCK_MS }),
-      writeSealed: (path, parts) => cache.writeSealed(path, parts),
-    },
+    store: cache.layerStore(blob.diffId),
+    quota: cache.quota,
   })
   if (file?.isWhole === true) return file
   if (isOcimountError(source)) {
@@ -80,14 +78,6 @@ async function remakeTable(
   const index = await withSlot(undefined, () => indexGzip(blob, native, {}))
   await storeIfPossible('an index', () => storeSpanTable(blob, index, cache))
   return index.table
-}
-
-/** A reader at its end does not wait long to say what it filled. */
-const MAP_LOCK_MS = 10_000
-
-/** Names the lock under which a layer's files change. */
-export function layerLock({ diffId }: LayerBlob): string {
-  return `layer-${diffId}`
 }
 
 /** What pieces of a sparse layer can be made with. */

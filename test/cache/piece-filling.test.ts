@@ -3,8 +3,9 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, statSync, truncateSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { Cache } from '../../src/cache/cache.js'
+import { Cache, type CacheOptions } from '../../src/cache/cache.js'
 import { PieceFile, type PieceFileOptions } from '../../src/cache/piece-file.js'
 import type { MadePieces, PieceSource, WantedPieces } from '../../src/cache/piece-maker.js'
 import { decodeMap, hasPiece, PIECE_SIZE } from '../../src/cache/piece-map.js'
@@ -68,8 +69,8 @@ interface Layer {
   ) => Promise<{ file: PieceFile; source: FakeSource }>
 }
 
-async function sparseLayer(t: Test, dir = join(t.testdir(), 'cache')): Promise<Layer> {
-  const cache = await Cache.open({ dir })
+async function sparseLayer(t: Test, options: CacheOptions = {}): Promise<Layer> {
+  const cache = await Cache.open({ ...options, dir: options.dir ?? join(t.testdir(), 'cache') })
   const directory = cache.layerPath(LAYER)
   const staging = await cache.stage()
   const digests = Array.from({ length: PIECES }, (_, piece) =>
@@ -88,10 +89,8 @@ async function sparseLayer(t: Test, dir = join(t.testdir(), 'cache')): Promise<L
       const source = new FakeSource()
       const file = await PieceFile.open(directory, {
         source,
-        store: {
-          lock: (work) => cache.withLock('layer', work),
-          writeSealed: (path, parts) => cache.writeSealed(path, parts),
-        },
+        store: cache.layerStore(LAYER),
+        quota: cache.quota,
         ...options,
       })
       if (file === undefined) throw new Error('there is no data')
@@ -188,7 +187,7 @@ t.test('a disk that takes nothing is told once, and reading goes on', async (t) 
 
 t.test('a full disk serves from memory and stays right', { skip: cannotMountTmpfs() }, (t) =>
   withTmpfs(t, 'size=6m', async (dir) => {
-    const { cache, directory, open } = await sparseLayer(t, dir)
+    const { cache, directory, open } = await sparseLayer(t, { dir })
     const { file } = await open()
     for (const round of [1, 2]) {
       for (let piece = 0; piece < PIECES; piece++) {
@@ -201,11 +200,12 @@ t.test('a full disk serves from memory and stays right', { skip: cannotMountTmpf
   }),
 )
 
+const maxDataBytes = 5 * PIECE_SIZE
+
 t.test('an eviction never shows in what is read', { skip: noAddon }, async (t) => {
   const random = seededRandom(t)
-  const { cache, directory, open } = await sparseLayer(t, join(t.testdir(), 'cache'))
-  const maxBytes = 5 * PIECE_SIZE
-  const { file, source } = await open({ maxBytes })
+  const { cache, directory, open } = await sparseLayer(t, { maxDataBytes })
+  const { file, source } = await open()
   const reader = async (): Promise<void> => {
     for (let i = 0; i < 80; i++) {
       const offset = random.below(SIZE - 200_000)
@@ -221,20 +221,61 @@ t.test('an eviction never shows in what is read', { skip: noAddon }, async (t) =
   t.strictSame((await cache.verify({ keep: true })).bad, [])
 })
 
-t.test('nothing is evicted while somebody else has the file open', { skip: noAddon }, async (t) => {
-  const { directory, open } = await sparseLayer(t)
-  const { file: other } = await open()
-  const { file, source } = await open({ maxBytes: 2 * PIECE_SIZE })
-  for (let piece = 0; piece < PIECES; piece++) t.ok(await readAt(file, piece * PIECE_SIZE))
-  t.equal(new Set(source.calls.flat()).size, PIECES)
+t.test('what is used stays, however it is read', { skip: noAddon }, async (t) => {
+  const { open } = await sparseLayer(t, { maxDataBytes: 8 * PIECE_SIZE })
+  const { file } = await open()
+  const native = file.native()
+  if (native.kind !== 'pieces') throw new Error('not of pieces')
+  // Backwards, so that nothing is filled ahead.
+  for (let piece = 5; piece >= 0; piece--) t.ok(await readAt(file, piece * PIECE_SIZE))
+  native.use.fill(0, 64)
+  t.ok(await readAt(file, 0))
+  // As the addon's threads tell that they found it.
+  native.use[64 + 1] = 1
+  t.ok(await readAt(file, 9 * PIECE_SIZE))
+  while (states(file).filter((state) => state === 0).length < 8) await sleep(1)
+  t.strictSame(states(file), [2, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0])
   await file.close()
-  await other.close()
-  t.equal(claimed(directory).length, PIECES)
+})
+
+t.test('what others have checked stays, and the rest goes', { skip: noAddon }, async (t) => {
+  const { cache, directory, open } = await sparseLayer(t, { maxDataBytes })
+  const other = await open({ quota: undefined })
+  for (const piece of [0, 1, 2, 3]) t.ok(await readAt(other.file, piece * PIECE_SIZE))
+  const { file } = await open()
+  for (let piece = 0; piece < PIECES; piece++) t.ok(await readAt(file, piece * PIECE_SIZE))
+  await file.close()
+  other.source.calls.length = 0
+  for (const piece of [0, 1, 2, 3]) t.ok(await readAt(other.file, piece * PIECE_SIZE, 100_000))
+  t.strictSame(other.source.calls, [], 'they are where they were')
+  const { blocks } = statSync(join(directory, 'data'))
+  t.ok(blocks * 512 < 10 * PIECE_SIZE, `${blocks * 512} bytes on disk`)
+  await other.file.close()
+  t.strictSame((await cache.verify({ keep: true })).bad, [])
+})
+
+t.test('what nobody has open goes first', { skip: noAddon }, async (t) => {
+  const { cache, directory, open } = await sparseLayer(t)
+  const { file } = await open()
+  t.ok(await readAt(file, 0, SIZE))
+  t.equal(await cache.emptyClosedData(PIECE_SIZE), 0, 'it is open')
+  await file.close()
+  const pin = await cache.pin([directory])
+  t.equal(await cache.emptyClosedData(PIECE_SIZE), 0, 'it is mounted')
+  await pin.release()
+  const small = await Cache.open({ dir: cache.root, maxDataBytes })
+  t.ok((await small.dataBytes()) >= SIZE)
+  t.ok((await small.emptyClosedData(1)) >= SIZE)
+  t.equal(await small.dataBytes(), 0)
+  t.strictSame(claimed(directory), [])
+  t.strictSame((await cache.verify({ keep: true })).bad, [])
+  const again = await open()
+  t.ok(await readAt(again.file, 0, SIZE))
 })
 
 t.test('a read-only cache is read, what it lacks is made', { skip: cannotMountTmpfs() }, (t) =>
   withTmpfs(t, 'size=30m', async (dir) => {
-    const { directory, open } = await sparseLayer(t, dir)
+    const { directory, open } = await sparseLayer(t, { dir })
     const first = await open()
     t.ok(await readAt(first.file, 0))
     await first.file.close()

@@ -25,7 +25,10 @@ new native.FuseServer({
   metadata: kind === 'flat' ? undefined : metadata,
   devices: [
     ...(kind === 'flat' ? [first] : []),
-    { kind: 'pieces', size: 4096, fd: openSync('/dev/null', 'r'), state: new Uint8Array(1) },
+    {
+      ...{ kind: 'pieces', size: 4096, fd: openSync('/dev/null', 'r') },
+      ...{ state: new Uint8Array(1), use: new Uint8Array(0) },
+    },
   ],
   threads: 4,
   checksAccess: false,

@@ -172,7 +172,7 @@ eachDriver(t, 'a device that fails gives EIO for its files alone', async (t, dri
       await ensure()
       await first.read(part, deviceOffset)
     },
-    native: () => ({ kind: 'pieces', size: good.length, fd, state }),
+    native: () => ({ kind: 'pieces', size: good.length, fd, state, use: new Uint8Array(0) }),
     ensure,
   }
   const devices = [failing, memoryDevice(good)]

@@ -21,6 +21,7 @@ type Kind = (typeof KINDS)[number]
 const LAYER = layerLikeBytes(3 * PIECE_SIZE + 700, 3)
 const FLAGS = { suid: false, dev: false, noexec: false }
 const SLOW = 20_000
+const NO_USE = new Uint8Array(0)
 
 function skipReason(kind: Kind): string | false {
   return addonSkipReason() || rootSkipReason() || (kind === 'flat' && kernelSkipReason())
@@ -171,7 +172,7 @@ for (const kind of KINDS) {
       const fd = openLayer(t)
       const state = new Uint8Array(4)
       const asked: number[] = []
-      const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state }
+      const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
       const number = kind === 'flat' ? 1 : 0
       const { mountpoint, server } = await serve(t, kind, device, (server, first, count) => {
         setTimeout(() => {
@@ -200,7 +201,8 @@ for (const kind of KINDS) {
 
   t.test(`${kind}: pieces that cannot be had`, { skip: skipReason(kind) }, async (t) => {
     const state = new Uint8Array(4)
-    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd: openLayer(t), state }
+    const fd = openLayer(t)
+    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
     const number = kind === 'flat' ? 1 : 0
     let answers = 0
     const { mountpoint, server } = await serve(t, kind, device, (server, piece, count) => {
@@ -217,7 +219,8 @@ for (const kind of KINDS) {
 
   t.test(`${kind}: stop answers what waits`, { skip: skipReason(kind) }, async (t) => {
     const state = new Uint8Array(4)
-    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd: openLayer(t), state }
+    const fd = openLayer(t)
+    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
     const events = new EventEmitter()
     const { mountpoint, server } = await serve(t, kind, device, () => {
       events.emit('miss')
