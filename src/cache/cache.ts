@@ -41,6 +41,8 @@ import { verifyCache, type VerifyOptions, type VerifyResult } from './verify.js'
 export interface CacheOptions {
   readonly dir?: string | undefined
   readonly maxDataBytes?: number | undefined
+  /** False: layers that cannot be read in parts are refused, since there is no room for them whole. */
+  readonly takesWholeLayers?: boolean | undefined
 }
 
 /** Names the lock under which a layer's files change. */
@@ -55,11 +57,13 @@ const MAP_LOCK_MS = 10_000
 export class Cache extends CachePaths {
   /** Keeps the data of layers below a size, where one was given. */
   readonly quota: CacheQuota | undefined
+  readonly takesWholeLayers: boolean
   /** Entries that this process has touched already. */
   readonly #touched = new Set<string>()
 
-  private constructor(root: string, maxDataBytes: number | undefined) {
+  private constructor(root: string, { maxDataBytes, takesWholeLayers = true }: CacheOptions) {
     super(root)
+    this.takesWholeLayers = takesWholeLayers
     if (maxDataBytes === undefined) return
     this.quota = new CacheQuota(maxDataBytes, {
       measure: () => dataBytes(this),
@@ -81,7 +85,10 @@ export class Cache extends CachePaths {
     return new Promise((resolve) => {
       const root = cacheRoot(options.dir)
       openCacheRoot(root)
-      const cache = new Cache(root, options.maxDataBytes ?? cacheSizeOf(process.env))
+      const cache = new Cache(root, {
+        ...options,
+        maxDataBytes: options.maxDataBytes ?? cacheSizeOf(process.env),
+      })
       const abandoned = findAbandoned(cache.tmpPath)
       if (abandoned.length > 0) void removeAbandoned(abandoned)
       resolve(cache)

@@ -47,6 +47,8 @@ export function summariseMount(
     readonly image: Image
     readonly rootfs: Rootfs
     readonly mount: RootfsMount
+    /** What was said before the image was open. */
+    readonly warnings: readonly string[]
   },
   times: MountTimes,
 ): MountSummary {
@@ -67,7 +69,7 @@ export function summariseMount(
     altered: info.readReport().total,
     // What the driver cannot show at all; names and times that it alters are in `status`.
     hidden: mount.driver === 'fuse-native' ? info.counts.notUtf8 : 0,
-    warnings: [...image.warnings, ...platformWarning(request, image)],
+    warnings: [...made.warnings, ...image.warnings, ...platformWarning(request, image)],
     seconds: seconds(times.begin, times.mounted),
     openSeconds: seconds(times.begin, times.opened),
     indexSeconds: seconds(times.opened, times.indexed),

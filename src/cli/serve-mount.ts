@@ -9,12 +9,14 @@ import { configureLogger, log } from '../logger.js'
 import { mountRootfs } from '../mount/mount.js'
 import { MountState } from '../mount/state.js'
 import { parsePlatform } from '../reference/platform.js'
-import { buildRootfs } from '../rootfs/build-rootfs.js'
+import { buildRootfs, type Rootfs } from '../rootfs/build-rootfs.js'
+import type { Image } from '../source/image.js'
 import { openImage } from '../source/open-image.js'
 import { serveUntilGone } from './live-mount.js'
 import type { MountRequest } from './mount-request.js'
 import { imageRecord, summariseMount, type MountSummary } from './mount-summary.js'
 import type { ProgressUpdate } from './progress.js'
+import { withSpareCache, type ChosenCache } from './spare-cache.js'
 
 export interface ServeHooks {
   readonly onProgress?: ((update: ProgressUpdate) => void) | undefined
@@ -63,7 +65,7 @@ async function start(
   hooks: ServeHooks,
   cleanup: Cleanup,
 ): Promise<ServedMount> {
-  const { signal, onProgress } = hooks
+  const { signal } = hooks
   const begin = performance.now()
   const state = await MountState.create({
     mountpoint: request.mountpoint,
@@ -83,23 +85,16 @@ async function start(
       : { level: request.logLevel },
   )
 
-  const cache = await Cache.open({ dir: request.cacheDir, maxDataBytes: request.maxDataBytes })
-  const image = await openImage(request.image, {
-    cache,
-    ref: request.ref,
-    platform: request.platform === undefined ? undefined : parsePlatform(request.platform),
-    signal,
-    onProgress:
-      onProgress &&
-      ((progress) => {
-        onProgress({ what: 'reading the archive', ...progress })
-      }),
-  })
-  cleanup.undo.push(() => image.close())
-  const opened = performance.now()
-
-  const rootfs = await buildRootfs(image, { cache, verify: request.verify, onProgress, signal })
-  cleanup.undo.push(() => rootfs.close())
+  const built = await withSpareCache(
+    () => Cache.open({ dir: request.cacheDir, maxDataBytes: request.maxDataBytes }),
+    state.directory,
+    (chosen) => openAndBuild(request, hooks, chosen),
+  )
+  const { cache, image, rootfs, opened } = built
+  cleanup.undo.push(
+    () => image.close(),
+    () => rootfs.close(),
+  )
   const indexed = performance.now()
   signal.throwIfAborted()
 
@@ -123,7 +118,7 @@ async function start(
   const mounted = performance.now()
 
   const summary = summariseMount(
-    { id: state.id, request, image, rootfs, mount },
+    { id: state.id, request, image, rootfs, mount, warnings: built.warnings },
     { begin, opened, indexed, mounted },
   )
   await state.update({
@@ -139,6 +134,41 @@ async function start(
   return {
     summary,
     finished: serveUntilGone({ state, rootfs, mount, summary }, signal).then(cleanup.release),
+  }
+}
+
+interface Built extends ChosenCache {
+  readonly image: Image
+  readonly rootfs: Rootfs
+  /** When the image was open. */
+  readonly opened: number
+}
+
+/** Leaves nothing open when it fails. */
+async function openAndBuild(
+  request: MountRequest,
+  { signal, onProgress }: ServeHooks,
+  chosen: ChosenCache,
+): Promise<Built> {
+  const { cache } = chosen
+  const image = await openImage(request.image, {
+    cache,
+    ref: request.ref,
+    platform: request.platform === undefined ? undefined : parsePlatform(request.platform),
+    signal,
+    onProgress:
+      onProgress &&
+      ((progress) => {
+        onProgress({ what: 'reading the archive', ...progress })
+      }),
+  })
+  const opened = performance.now()
+  try {
+    const options = { cache, verify: request.verify, onProgress, signal }
+    return { ...chosen, image, opened, rootfs: await buildRootfs(image, options) }
+  } catch (error) {
+    await image.close()
+    throw error
   }
 }
 

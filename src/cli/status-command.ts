@@ -7,7 +7,7 @@ import { findMount, listMounts, type FoundMount } from '../mount/list-mounts.js'
 import type { MountRecord } from '../mount/state.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
-import { printJson, printResult } from './output.js'
+import { formatBytes, printJson, printResult } from './output.js'
 
 type Status = MountRecord & Readonly<Record<string, unknown>>
 
@@ -46,6 +46,36 @@ function limitsOf(status: Status): string[] {
   return limits.map(({ path, detail }) => `${path}: ${detail}`)
 }
 
+interface DeviceStatus {
+  readonly size: number
+  /** Undefined where the bytes are read from the archive. */
+  readonly presentBytes?: number
+  readonly faults: readonly { readonly message: string }[]
+}
+
+/** A line for each layer, with what of it is in the cache, and one below it for each fault. */
+function layersOf(status: Status): [string, string][] {
+  const devices = (status['devices'] ?? []) as DeviceStatus[]
+  // A layer that occurs twice has one device.
+  const distinct = [...new Set(status.layers)]
+  return status.layers.flatMap((layer, index): [string, string][] => {
+    const device = devices[distinct.indexOf(layer)]
+    const place = device === undefined ? '' : `, ${placeOf(device)}`
+    const faults = status.layers.indexOf(layer) === index ? (device?.faults ?? []) : []
+    return [
+      [`Layer ${index}`, layer + place],
+      ...faults.map(({ message }): [string, string] => ['  Fault', message]),
+    ]
+  })
+}
+
+function placeOf({ size, presentBytes }: DeviceStatus): string {
+  if (presentBytes === undefined) return `${formatBytes(size)} read in place`
+  return presentBytes === size
+    ? `all ${formatBytes(size)} in the cache`
+    : `${formatBytes(presentBytes)} of ${formatBytes(size)} in the cache`
+}
+
 function format(status: Status): string {
   const { image, error } = status
   const rows: [string, string | undefined][] = [
@@ -61,7 +91,7 @@ function format(status: Status): string {
     ['Since', status.since],
     ['Process', String(status.pid)],
     ...limitsOf(status).map((limit): [string, string] => ['Not shown', limit]),
-    ...status.layers.map((layer, index): [string, string] => [`Layer ${index}`, layer]),
+    ...layersOf(status),
   ]
   return rows
     .filter(([, value]) => value !== undefined)

@@ -4,6 +4,7 @@
 import type { Cache } from '../cache/cache.js'
 import { writeSparseData } from '../cache/sparse-data.js'
 import type { DecompressibleKind } from '../compression/detect.js'
+import { OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { loadNative, nativeUnavailableReason, type NativeBindings } from '../native.js'
 import { indexGzip, type IndexGzipOptions } from './index-gzip.js'
@@ -71,6 +72,10 @@ async function decompressAll(
   compression: DecompressibleKind,
   { cache, limits = {}, onProgress, signal }: UnpackOptions,
 ): Promise<Toc> {
+  if (!cache.takesWholeLayers) {
+    const why = `a ${compression} layer has to be unpacked whole, and there is no room for it`
+    throw new OcimountError('STORAGE_FULL', `Cannot unpack layer ${diffId}: ${why}`)
+  }
   const staging = await cache.stage()
   try {
     const directory = staging.path

@@ -1,0 +1,325 @@
+// Gzip images while they are mounted, under every driver: what is made and kept of them, a cache that is too small or full,
+// and bytes that turn bad under the mount.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  linkSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { decodeSpanTable } from '../../src/layer/span-table.js'
+import { unseal } from '../../src/cache/sealed-file.js'
+import { buildImage } from '../helpers/build-image.js'
+import { buildTar, file } from '../helpers/build-tar.js'
+import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { eachDriver, type DriverCase } from '../helpers/mount-drivers.js'
+import { addonSkipReason, layerLikeBytes, PIECE_SIZE } from '../helpers/native-addon.js'
+import { run } from '../helpers/with-mount.js'
+import { writeImage } from '../helpers/write-image.js'
+
+const FILES = 30
+const SMALL = 4096
+const CONTENTS = Array.from({ length: FILES }, (_, n) => layerLikeBytes(PIECE_SIZE, n + 1))
+const TAR = buildTar([
+  ...CONTENTS.slice(0, 15).map((bytes, n) => file(`f${n}`, bytes)),
+  file('small', CONTENTS[0]!.subarray(0, SMALL)),
+  ...CONTENTS.slice(15).map((bytes, n) => file(`f${n + 15}`, bytes)),
+])
+const IMAGE = buildImage({ tags: ['lazy'], layers: [{ tar: TAR, compression: 'gzip' }] })
+const BLOB = IMAGE.layers[0]!
+
+const noAddon = addonSkipReason()
+const unfit = noAddon === false ? {} : { kernel: noAddon, fuse: noAddon, 'fuse-native': noAddon }
+
+interface Mounted {
+  readonly fixture: CliFixture
+  readonly image: string
+  readonly mountpoint: string
+  readonly stderr: string
+}
+
+async function mount(
+  t: Test,
+  driver: DriverCase['name'],
+  {
+    args = [],
+    env = {},
+  }: { args?: readonly string[]; env?: Readonly<Record<string, string>> } = {},
+): Promise<Mounted> {
+  const fixture = cliFixture(t)
+  const image = writeImage(join(fixture.dir, 'layout'), [IMAGE], { form: 'oci' })
+  const mountpoint = fixture.mountpoint()
+  const mounted = await fixture.ocimount(['--driver', driver, ...args, image, mountpoint], { env })
+  t.equal(mounted.status, 0, mounted.stderr)
+  return { fixture, image, mountpoint, stderr: mounted.stderr }
+}
+
+/** Reads a file past the page cache in a process of its own; gives its bytes or the name of the error. */
+async function read(path: string): Promise<Buffer | string> {
+  const script = `
+import base64, errno, os, sys
+try:
+    file = os.open(sys.argv[1], os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    parts = []
+    while part := os.read(file, 1 << 17):
+        parts.append(part)
+    print(base64.b64encode(b''.join(parts)).decode())
+except OSError as error:
+    print('!' + errno.errorcode[error.errno])
+`
+  const { stdout } = await run(['python3', '-c', script, path])
+  return stdout.startsWith('!') ? stdout.slice(1).trim() : Buffer.from(stdout, 'base64')
+}
+
+interface Device {
+  readonly size: number
+  readonly presentBytes: number
+  readonly faults: readonly { readonly spans?: string }[]
+}
+
+async function deviceOf({ fixture, mountpoint }: Mounted): Promise<Device> {
+  const { stdout } = await fixture.ocimount(['status', '--json', mountpoint])
+  return (JSON.parse(stdout) as { devices: Device[] }).devices[0]!
+}
+
+function layerFile({ fixture }: Mounted, name: string): string {
+  const layers = join(fixture.dir, 'cache/layers')
+  return join(layers, readdirSync(layers)[0] ?? '', name)
+}
+
+function spaceOf(path: string): number {
+  return statSync(path).blocks * 512
+}
+
+function blobPath({ image }: Mounted): string {
+  return join(image, 'blobs/sha256', BLOB.digest.slice(7))
+}
+
+/** Checks files `f<n>`, each either right or an error. */
+async function readsRightOr(
+  t: Test,
+  { mountpoint }: Mounted,
+  numbers: readonly number[],
+): Promise<string[]> {
+  const errors: string[] = []
+  for (const n of numbers) {
+    const got = await read(join(mountpoint, `f${n}`))
+    if (typeof got === 'string') errors.push(got)
+    else t.ok(got.equals(CONTENTS[n]!), `f${n}`)
+  }
+  return errors
+}
+
+eachDriver(
+  t,
+  'one small file makes two pieces at most, and the disk has what status tells',
+  async (t, driver) => {
+    const mounted = await mount(t, driver)
+    t.equal((await deviceOf(mounted)).presentBytes, 0)
+    const small = await read(join(mounted.mountpoint, 'small'))
+    t.ok(CONTENTS[0]!.subarray(0, SMALL).equals(small as Buffer))
+    const device = await deviceOf(mounted)
+    t.equal(device.size, TAR.length)
+    t.ok(device.presentBytes > 0 && device.presentBytes <= 2 * PIECE_SIZE, `${device.presentBytes}`)
+    t.equal(spaceOf(layerFile(mounted, 'data')), device.presentBytes)
+    const { stdout } = await mounted.fixture.ocimount(['status', mounted.mountpoint])
+    t.match(stdout, /^Layer 0: +sha256:[0-9a-f]+, [12]\.\d MB of 31 MB in the cache$/m)
+  },
+  unfit,
+)
+
+// Every byte is compared, by readers who come again and again at places of their own, until each has read enough.
+const READERS = `
+import os, random, sys
+path, seed, count, files = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+random.seed(seed)
+want = [open(os.path.join(path + '-want', 'f%d' % n), 'rb').read() for n in range(files)]
+for _ in range(count):
+    n = random.randrange(files)
+    file = os.open(os.path.join(path, 'f%d' % n), os.O_RDONLY)
+    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+    at = random.randrange(len(want[n]))
+    got = os.pread(file, 1 << random.randrange(9, 18), at)
+    if got != want[n][at:at + len(got)] or not got:
+        sys.exit('f%d at %d is wrong' % (n, at))
+    os.close(file)
+`
+
+eachDriver(
+  t,
+  'a cache that is too small stays so, and nobody reads a hole',
+  async (t, driver) => {
+    const max = 16_000_000
+    const mounted = await mount(t, driver, { args: ['--cache-size', '16M'] })
+    const want = mounted.fixture.mountpoint('rootfs-want')
+    for (const [n, bytes] of CONTENTS.entries()) writeFileSync(join(want, `f${n}`), bytes)
+    // Another process with the same cache.
+    const other = mounted.fixture.mountpoint('other')
+    await mounted.fixture.ocimount(['--driver', driver, '-q', mounted.image, other], {
+      env: { OCIMOUNT_CACHE_SIZE: '16M' },
+    })
+    execFileSync('ln', ['-s', want, `${other}-want`])
+    const readers = Array.from({ length: 6 }, (_, seed) => {
+      const path = seed < 4 ? mounted.mountpoint : other
+      const args = ['-c', READERS, path, String(seed), '150', String(FILES)]
+      return once(spawn('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] }), 'exit')
+    })
+    let isOver = false
+    const all = Promise.all(readers).finally(() => (isOver = true))
+    let most = 0
+    while (!isOver) {
+      most = Math.max(most, spaceOf(layerFile(mounted, 'data')))
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    t.strictSame(new Set((await all).map(([code]) => code as number)), new Set([0]))
+    // Each process may be ahead of the other by what it keeps in any case.
+    t.ok(most > 0 && most <= max + 8 * PIECE_SIZE, `${most} bytes at most`)
+    t.strictSame((await deviceOf(mounted)).faults, [])
+    const du = await mounted.fixture.ocimount(['cache', 'du', '--cache-size', '16M'])
+    t.match(du.stdout, /^uncompressed layers [\d.]+ MB of 16 MB$/m)
+    await mounted.fixture.ocimount(['umount', mounted.mountpoint])
+    await mounted.fixture.ocimount(['umount', other])
+    t.match(await mounted.fixture.ocimount(['cache', 'verify']), { status: 0, stdout: '' })
+  },
+  unfit,
+)
+
+eachDriver(
+  t,
+  'a flipped bit in the third span is found when that is read, and nothing else is',
+  async (t, driver) => {
+    const mounted = await mount(t, driver)
+    const indexes = join(mounted.fixture.dir, 'cache/blob-index/sha256')
+    const index = join(indexes, readdirSync(indexes)[0] ?? '')
+    const { records } = decodeSpanTable(unseal(readFileSync(index), index))
+    await mounted.fixture.ocimount(['umount', mounted.mountpoint])
+    const blob = readFileSync(blobPath(mounted))
+    const at = Number(records.readBigUInt64LE(2 * 64 + 8)) + 500
+    blob[at] = (blob[at] ?? 0) ^ 4
+    writeFileSync(blobPath(mounted), blob)
+    // Known by its digest, and so not read again.
+    const args = ['--driver', driver, mounted.image, mounted.mountpoint]
+    const again = await mounted.fixture.ocimount(args)
+    t.equal(again.status, 0, again.stderr)
+    // Behind it, since readers of what is in front have it filled ahead.
+    t.strictSame(await readsRightOr(t, mounted, [8, 29]), [])
+    t.strictSame((await deviceOf(mounted)).faults, [])
+    t.strictSame(await readsRightOr(t, mounted, [2]), ['EIO'])
+    t.match((await deviceOf(mounted)).faults, [{ spans: /2/ }])
+    const { stdout } = await mounted.fixture.ocimount(['status', mounted.mountpoint])
+    t.match(stdout, /^ {2}Fault: +Cannot read spans? [\d-]*2[\d-]* of layer sha256:/m)
+  },
+  unfit,
+)
+
+function writeOver(path: string): void {
+  writeFileSync(path, Buffer.alloc(statSync(path).size, 1))
+}
+
+/** What was open stays open under another name. */
+function replace(path: string): string {
+  linkSync(path, `${path}-old`)
+  writeFileSync(`${path}-new`, Buffer.alloc(statSync(path).size, 1))
+  renameSync(`${path}-new`, path)
+  return `${path}-old`
+}
+
+eachDriver(
+  t,
+  'a blob that is replaced or cut while mounted gives no other bytes',
+  async (t, driver) => {
+    const mounted = await mount(t, driver)
+    t.strictSame(await readsRightOr(t, mounted, [3]), [])
+    const opened = replace(blobPath(mounted))
+    for (const error of await readsRightOr(t, mounted, [10])) t.equal(error, 'EIO')
+    truncateSync(opened, 1000)
+    t.strictSame(await readsRightOr(t, mounted, [20, 25]), ['EIO', 'EIO'])
+    t.strictSame(await readsRightOr(t, mounted, [3]), [], 'what the cache has stays readable')
+  },
+  unfit,
+)
+
+eachDriver(
+  t,
+  'cache files that are forged, cut and replaced while mounted change nothing',
+  async (t, driver) => {
+    const mounted = await mount(t, driver)
+    const numbers = [3, 12, 20]
+    t.strictSame(await readsRightOr(t, mounted, [3, 12]), [])
+    const files = readdirSync(join(mounted.fixture.dir, 'cache'), {
+      recursive: true,
+      withFileTypes: true,
+    })
+      .filter((entry) => entry.isFile())
+      .map((entry) => join(entry.parentPath, entry.name))
+      .filter((path) => /\/(?:layers|rootfs|blob-index|archives)\//.test(path))
+    t.ok(
+      files.some((path) => path.endsWith('.erofs')) && files.some((path) => path.endsWith('toc')),
+    )
+    for (const path of files) writeOver(path)
+    t.strictSame(await readsRightOr(t, mounted, numbers), [], 'written over')
+    for (const path of files) truncateSync(path, 1000)
+    t.strictSame(await readsRightOr(t, mounted, numbers), [], 'cut')
+    for (const path of files) replace(path)
+    t.strictSame(await readsRightOr(t, mounted, numbers), [], 'replaced')
+    await mounted.fixture.ocimount(['umount', mounted.mountpoint])
+    const args = ['--driver', driver, mounted.image, mounted.mountpoint]
+    const again = await mounted.fixture.ocimount(args)
+    t.equal(again.status, 0, again.stderr)
+    t.strictSame(await readsRightOr(t, mounted, numbers), [], 'mounted again')
+  },
+  unfit,
+)
+
+eachDriver(
+  t,
+  'a full disk: the image is mounted, read right, and that is told once',
+  async (t, driver) => {
+    for (const options of ['size=1m', 'size=64k', 'size=1m,nr_inodes=2']) {
+      const fixture = cliFixture(t)
+      const disk = fixture.mountpoint('disk')
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `${options},mode=0700`, 'tmpfs', disk])
+      const image = writeImage(join(fixture.dir, 'layout'), [IMAGE], { form: 'oci' })
+      const mountpoint = fixture.mountpoint()
+      const env = { OCIMOUNT_CACHE_DIR: join(disk, 'cache') }
+      const mounted = await fixture.ocimount(['--driver', driver, image, mountpoint], { env })
+      t.equal(mounted.status, 0, mounted.stderr)
+      const warnings = mounted.stderr.match(/no space left/g) ?? []
+      t.ok(warnings.length <= 1, mounted.stderr)
+      if (options !== 'size=1m') t.equal(warnings.length, 1, mounted.stderr)
+      const numbers = Array.from({ length: FILES }, (_, n) => n)
+      const served = { fixture, image, mountpoint, stderr: '' }
+      for (const round of [1, 2]) {
+        t.strictSame(await readsRightOr(t, served, numbers), [], `round ${round}`)
+      }
+      const state = readdirSync(fixture.env['OCIMOUNT_RUNTIME_DIR'] ?? '')[0] ?? ''
+      const log = readFileSync(join(fixture.dir, 'run', state, 'log'), 'utf8')
+      t.ok((log.match(/takes no pieces/g) ?? []).length <= 1, log)
+      const ended = await fixture.ocimount(['umount', mountpoint], { env })
+      t.equal(ended.status, 0, ended.stderr)
+      t.strictSame(readdirSync(fixture.env['OCIMOUNT_RUNTIME_DIR'] ?? ''), [])
+    }
+  },
+  unfit,
+)
+
+t.test('a full disk refuses a zstd layer in one line', { skip: noAddon }, async (t) => {
+  const fixture = cliFixture(t)
+  const disk = fixture.mountpoint('disk')
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'tmpfs', disk])
+  const packed = buildImage({ tags: ['z'], layers: [{ tar: TAR, compression: 'zstd' }] })
+  const image = writeImage(join(fixture.dir, 'layout'), [packed], { form: 'oci' })
+  const env = { OCIMOUNT_CACHE_DIR: join(disk, 'cache') }
+  const refused = await fixture.ocimount([image, fixture.mountpoint()], { env })
+  t.equal(refused.status, 8)
+  t.match(refused.stderr, /^ocimount: Cannot .*zstd layer has to be unpacked whole.*\n$/)
+  t.strictSame(fixture.mounts(), [disk])
+})
