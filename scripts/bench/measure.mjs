@@ -1,4 +1,4 @@
-// Small tools of the benchmarks: run a command and time it, empty the page cache, medians, tables.
+// Small tools of the benchmarks: run a command and time it, empty the page cache, samples and their medians, tables.
 
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
@@ -23,16 +23,48 @@ export function dropCaches() {
   closeSync(file)
 }
 
-export function median(values) {
-  const sorted = [...values].sort((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+export function sleep(milliseconds) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
-/** Rows as a Markdown table. */
+/** What was measured: lists of numbers by name, `part.subject.what`, in the order of the runs. */
+export class Samples {
+  constructor(values = {}) {
+    this.values = values
+  }
+
+  /** Keeps one number and says so, for whoever waits. */
+  add(name, value) {
+    ;(this.values[name] ??= []).push(value)
+    process.stderr.write(`${name}: ${Number(value.toPrecision(4))}\n`)
+  }
+
+  /** Undefined where nothing was measured. */
+  median(name) {
+    const sorted = [...(this.values[name] ?? [])].sort((a, b) => a - b)
+    const middle = sorted.length >> 1
+    return sorted.length % 2
+      ? sorted[middle]
+      : (sorted[middle - 1] + sorted[middle]) / 2 || undefined
+  }
+
+  /** The ratio of two medians; undefined where one was not measured. */
+  ratio(name, other) {
+    const ratio = this.median(name) / this.median(other)
+    return Number.isNaN(ratio) ? undefined : ratio
+  }
+}
+
+/** Rows as a Markdown table; undefined cells are n/a. */
 export function table(header, rows) {
-  const line = (cells) => `| ${cells.join(' | ')} |`
-  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n')
+  const cells = [header, ...rows].map((row) => row.map((cell) => cell ?? 'n/a'))
+  const widths = header.map((_, column) => Math.max(3, ...cells.map((row) => row[column].length)))
+  const line = (row) => `| ${row.map((cell, column) => cell.padEnd(widths[column])).join(' | ')} |`
+  const rule = `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`
+  return [line(cells[0]), rule, ...cells.slice(1).map(line)].join('\n')
 }
 
-export const seconds = (value) => (value < 10 ? value.toFixed(3) : value.toFixed(1))
+/** Formats; each passes undefined on. */
+export const seconds = (value) => value?.toFixed(value < 10 ? 3 : 1).concat(' s')
+export const times = (ratio) => ratio?.toFixed(ratio < 10 ? 2 : 0).concat('×')
+export const megabytes = (bytes) => bytes && `${(bytes / 1e6).toFixed(0)} MB`
