@@ -212,3 +212,5 @@ export function lockFile(
   offset: number,
   length: number,
 ): boolean
+/** Returns freed memory of the C and C++ allocator to the system, where it would keep it. */
+export function trimMemory(): void

@@ -1,5 +1,7 @@
 // The exports around a mount: thin wrappers over kernel_mount.h and fusermount.h.
 
+#include <malloc.h>
+
 #include <cerrno>
 #include <functional>
 #include <memory>
@@ -126,6 +128,14 @@ napi_value LockFileWrapper(napi_env env, napi_callback_info info) {
   return taken;
 }
 
+napi_value TrimMemoryWrapper(napi_env env, napi_callback_info) {
+#ifdef __GLIBC__
+  // Other allocators, such as musl's, return what is freed by themselves.
+  malloc_trim(0);
+#endif
+  return Undefined(env);
+}
+
 }  // namespace
 
 void ExportMount(napi_env env, napi_value exports) {
@@ -135,6 +145,7 @@ void ExportMount(napi_env env, napi_value exports) {
   ExportFunction(env, exports, "mountErofs", MountErofsWrapper);
   ExportFunction(env, exports, "punchHole", PunchHoleWrapper);
   ExportFunction(env, exports, "lockFile", LockFileWrapper);
+  ExportFunction(env, exports, "trimMemory", TrimMemoryWrapper);
 }
 
 }  // namespace ocimount

@@ -8,6 +8,7 @@ import type { RootfsMount } from '../mount/mount.js'
 import type { MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { MountSummary } from './mount-summary.js'
+import { releaseMemory } from './release-memory.js'
 
 /** A mount that is up, and what it was made of. */
 export interface LiveMount {
@@ -55,6 +56,9 @@ export async function serveUntilGone(live: LiveMount, signal: AbortSignal): Prom
   if (signal.aborted) unmount()
   signal.addEventListener('abort', unmount, { once: true })
   const verification = verifyBehind(live, ending.signal)
+  void verification.then(() => {
+    if (!ending.signal.aborted) releaseMemory()
+  })
   await mount.finished
   ending.abort()
   signal.removeEventListener('abort', unmount)

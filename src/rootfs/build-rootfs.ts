@@ -125,12 +125,13 @@ async function touchUsed(cache: Cache, path: string, layers: readonly LayerBlob[
 }
 
 interface BuiltParts {
+  /** Layers to hash; they hold their tocs, so they go when that is done. */
+  pending: readonly PreparedLayer[]
   readonly key: string
   readonly path: string
   readonly bytes: Buffer
   readonly info: RootfsInfo
   readonly cache: Cache
-  readonly pending: readonly PreparedLayer[]
   readonly image: ErofsImage
   readonly layerDevices: readonly LayerDevice[]
   readonly isCached: boolean
@@ -203,5 +204,6 @@ class BuiltRootfs implements Rootfs {
     }
     if (!isCached && pending.length > 0) await publishTree(cache, path, bytes)
     this.#isVerified = true
+    this.#parts.pending = []
   }
 }
