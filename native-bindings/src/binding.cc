@@ -36,6 +36,7 @@ NAPI_MODULE_INIT() {
   ocimount::InitializeExitHooks(env);
   ocimount::ExportMount(env, exports);
   ocimount::ExportFuseServer(env, exports);
-  ocimount::ExportGzip(env, exports);
+  ocimount::ExportGzipFill(env, exports);
+  ocimount::ExportGzipIndex(env, exports);
   return exports;
 }

@@ -17,7 +17,8 @@ napi_property_descriptor Getter(const char* name, napi_callback getter);
 
 void ExportMount(napi_env env, napi_value exports);
 void ExportFuseServer(napi_env env, napi_value exports);
-void ExportGzip(napi_env env, napi_value exports);
+void ExportGzipFill(napi_env env, napi_value exports);
+void ExportGzipIndex(napi_env env, napi_value exports);
 
 }  // namespace ocimount
 
