@@ -3,7 +3,7 @@
 
 import type { ByteString } from '../byte-string.js'
 import type { ErofsImage } from '../erofs/reader.js'
-import { messageOf, OcimountError } from '../errors.js'
+import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 
 /** What a mount asks of the kernel. */
@@ -80,24 +80,19 @@ export const DRIVER_NAMES = ['kernel', 'fuse', 'fuse-native'] as const
 /** One way of mounting. */
 export interface MountDriver {
   readonly name: (typeof DRIVER_NAMES)[number]
-  /** Gives undefined when the driver can work here, else why it cannot and what helps. */
-  isAvailable(): Promise<string | undefined>
   /**
-   * Mounts at a canonical path that `checkMountpoint` accepted; returns when it is usable. A failed start leaves
-   * nothing behind.
+   * Checks that the driver can work here with these flags, and gives what mounts with them. Does nothing else.
    *
-   * @throws OcimountError `DRIVER_UNAVAILABLE` also where only the attempt shows that the kernel cannot, `MOUNT_DENIED`,
-   *   `MOUNT_FAILED`
+   * @throws OcimountError `DRIVER_UNAVAILABLE`, `MOUNT_DENIED`; the message says why, and what helps
    */
-  mount(target: MountTarget, mountpoint: string, flags: MountFlags): Promise<LiveMount>
+  prepare(flags: MountFlags): Promise<PreparedDriver>
 }
 
-/** Gives what a check throws as the reason why a driver cannot work here. */
-export async function reasonOf(check: () => unknown): Promise<string | undefined> {
-  try {
-    await check()
-    return undefined
-  } catch (error) {
-    return messageOf(error)
-  }
-}
+/**
+ * Mounts at a canonical path that `checkMountpoint` accepted; returns when it is usable. A failed start leaves nothing
+ * behind.
+ *
+ * @throws OcimountError `DRIVER_UNAVAILABLE` where only the attempt shows that the kernel cannot, `MOUNT_DENIED`,
+ *   `MOUNT_FAILED`
+ */
+export type PreparedDriver = (target: MountTarget, mountpoint: string) => Promise<LiveMount>

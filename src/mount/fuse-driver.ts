@@ -4,13 +4,7 @@
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
 import type { FuseServer, NativeBindings } from '../native.js'
-import {
-  reasonOf,
-  type LiveMount,
-  type MountDriver,
-  type MountFlags,
-  type MountTarget,
-} from './driver.js'
+import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { FUSE_TYPE, mountAt, readMountinfo } from './mountinfo.js'
 import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
@@ -21,17 +15,12 @@ import { detach } from './unmount.js'
 export const fuseDriver: MountDriver = {
   name: 'fuse',
 
-  isAvailable: () =>
-    reasonOf(async () => {
-      requireNative('fuse')
-      await checkFuseAccess({})
-    }),
-
-  async mount(target, mountpoint, flags) {
+  async prepare(flags) {
     const native = requireNative('fuse')
     await checkFuseAccess(flags)
     const allowOther = flags.allowOther ?? process.geteuid?.() === 0
-    return start(native, target, { mountpoint, flags: { ...flags, allowOther } })
+    return (target, mountpoint) =>
+      start(native, target, { mountpoint, flags: { ...flags, allowOther } })
   },
 }
 

@@ -8,13 +8,7 @@ import { createRequire } from 'node:module'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
-import {
-  reasonOf,
-  type LiveMount,
-  type MountDriver,
-  type MountFlags,
-  type MountTarget,
-} from './driver.js'
+import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { FaultLog } from './fault-log.js'
 import type { FuseBase, FuseClass } from './fuse-native-types.js'
 import { createServer } from './fuse-native-server.js'
@@ -34,17 +28,12 @@ const MAX_FS_NAME = 200
 export const fuseNativeDriver: MountDriver = {
   name: 'fuse-native',
 
-  isAvailable: () =>
-    reasonOf(async () => {
-      loadFuse()
-      await checkFuseAccess({})
-    }),
-
-  async mount(target, mountpoint, flags) {
+  async prepare(flags) {
     const Fuse = loadFuse()
     await checkFuseAccess(flags)
     const allowOther = flags.allowOther ?? process.geteuid?.() === 0
-    return await start(Fuse, target, { mountpoint, flags: { ...flags, allowOther } })
+    return (target, mountpoint) =>
+      start(Fuse, target, { mountpoint, flags: { ...flags, allowOther } })
   },
 }
 

@@ -14,14 +14,8 @@ import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
-import type { FuseServer } from '../native.js'
-import {
-  reasonOf,
-  type LiveMount,
-  type MountDriver,
-  type MountFlags,
-  type MountTarget,
-} from './driver.js'
+import type { FuseServer, NativeBindings } from '../native.js'
+import type { LiveMount, MountDriver, MountFlags, MountTarget } from './driver.js'
 import { checkFuseAccess } from './fuse-access.js'
 import { EROFS_SOURCE, isOurMount, mountAt, readMountinfo } from './mountinfo.js'
 import { liveMount, nativeFlags, requireNative, startServer } from './native-server.js'
@@ -38,17 +32,11 @@ const NOT_THIS_KERNEL = new Set(['ENODEV', 'ENOTBLK', 'ENOSYS', 'EOPNOTSUPP'])
 export const kernelDriver: MountDriver = {
   name: 'kernel',
 
-  isAvailable: () =>
-    reasonOf(async () => {
-      await checkKernel()
-      requireNative('kernel')
-      await checkFuseAccess({})
-    }),
-
-  async mount(target, mountpoint, flags) {
+  async prepare(flags) {
     await checkKernel()
+    const native = requireNative('kernel')
     await checkFuseAccess(flags)
-    return start(target, mountpoint, flags)
+    return (target, mountpoint) => start(native, target, { mountpoint, flags })
   },
 }
 
@@ -63,12 +51,10 @@ async function checkKernel(): Promise<void> {
 }
 
 async function start(
-  target: MountTarget,
-  mountpoint: string,
-  flags: MountFlags,
+  native: NativeBindings,
+  { image, devices }: MountTarget,
+  { mountpoint, flags }: { readonly mountpoint: string; readonly flags: MountFlags },
 ): Promise<LiveMount> {
-  const native = requireNative('kernel')
-  const { image, devices } = target
   let server: FuseServer | undefined
   // EROFS shows the path that it was given as the source of the mount for as long as that lives; a link with a name of
   // ours is how the mount is known again.

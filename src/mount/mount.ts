@@ -19,6 +19,7 @@ import {
   type MountDriver,
   type MountFlags,
   type MountTarget,
+  type PreparedDriver,
 } from './driver.js'
 import { fuseDriver } from './fuse-driver.js'
 import { fuseNativeDriver } from './fuse-native-driver.js'
@@ -60,16 +61,16 @@ export async function mountRootfs(
   const path = await checkMountpoint(mountpoint)
   const { driver: name = 'auto', writable = false } = options
   if (writable === false) {
-    const { live, driver } = await mountWith(name, (one) => one.mount(target, path, options))
-    return { ...live, driver: driver.name, isWritable: false }
+    const { live, driver } = await mountWith(name, options, (mount) => mount(target, path))
+    return { ...live, driver, isWritable: false }
   }
   checkOverlayAccess()
   const work = await makeWorkDirectory(options.workDirectory)
   try {
-    const { live, driver } = await mountWith(name, (one) =>
-      stack(one, target, { path, work, options }),
+    const { live, driver } = await mountWith(name, options, (mount) =>
+      stack(mount, target, { path, work, options }),
     )
-    return { ...live, driver: driver.name, isWritable: true }
+    return { ...live, driver, isWritable: true }
   } finally {
     await removeEmpty([join(work, 'lower'), join(work, 'scratch'), work])
   }
@@ -81,34 +82,32 @@ const DRIVERS: readonly MountDriver[] = [kernelDriver, fuseDriver, fuseNativeDri
 /**
  * Mounts with the named driver, or with the first that works.
  *
- * One that is not there at all is passed over; one that should have worked and was refused by the kernel is passed over with
- * a warning in the log. Any other failure is not the driver's.
+ * One that cannot work here is passed over; one that should have worked and was refused by the kernel is passed over with
+ * a warning in the log. Any other failure is not the driver's. What the last one says is the reason that is told.
  */
 async function mountWith(
   name: DriverName,
-  mount: (driver: MountDriver) => Promise<LiveMount>,
-): Promise<{ readonly live: LiveMount; readonly driver: MountDriver }> {
+  flags: MountFlags,
+  attempt: (mount: PreparedDriver) => Promise<LiveMount>,
+): Promise<{ readonly live: LiveMount; readonly driver: MountDriver['name'] }> {
   const candidates = DRIVERS.filter((driver) => name === 'auto' || driver.name === name)
   for (const driver of candidates) {
-    // The last one is tried in any case: what it says is the reason that is told.
-    const reason = driver === candidates.at(-1) ? undefined : await driver.isAvailable()
-    if (reason !== undefined) {
-      log.info({ driver: driver.name }, reason)
-      continue
-    }
+    let level: 'info' | 'warn' = 'info'
     try {
-      return { live: await mount(driver), driver }
+      const mount = await driver.prepare(flags)
+      level = 'warn'
+      return { live: await attempt(mount), driver: driver.name }
     } catch (error) {
       if (driver === candidates.at(-1)) throw error
       if (!isOcimountError(error, 'DRIVER_UNAVAILABLE')) throw error
-      log.warn({ driver: driver.name }, error.message)
+      log[level]({ driver: driver.name }, error.message)
     }
   }
   throw new OcimountError('INTERNAL', `Cannot mount with the driver ${name}: there is none`)
 }
 
 async function stack(
-  driver: MountDriver,
+  mountLower: PreparedDriver,
   target: MountTarget,
   place: { readonly path: string; readonly work: string; readonly options: MountOptions },
 ): Promise<LiveMount> {
@@ -116,7 +115,7 @@ async function stack(
   const lower = join(work, 'lower')
   const scratch = join(work, 'scratch')
   await mkdir(lower, { mode: 0o700, recursive: true })
-  const mount = await driver.mount(target, lower, options)
+  const mount = await mountLower(target, lower)
   try {
     const directory =
       typeof options.writable === 'string' ? options.writable : await mountScratch(scratch)
