@@ -136,7 +136,7 @@ class ErofsView {
   int ReadInode(uint64_t nid, ErofsInode* inode) const;
   /** Gives the target of a link; EINVAL for another kind. */
   int ReadTarget(const ErofsInode& inode, std::string_view* target) const;
-  /** Gives 0, ENODATA or EIO. */
+  /** Gives 0, ENODATA or EIO; EOPNOTSUPP or EINVAL for a name that EROFS has no form for. */
   int FindXattr(const ErofsInode& inode, std::string_view name, std::string_view* value) const;
   /**
    * Appends where a stretch of a regular file is, cut off at its end; neighbours that continue one another are one. EISDIR

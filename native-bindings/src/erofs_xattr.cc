@@ -27,6 +27,18 @@ std::string_view PrefixOf(unsigned index) {
   }
 }
 
+// As the kernel's handlers of EROFS are found by a name.
+int CheckXattrName(std::string_view name) {
+  for (const unsigned index : {2u, 3u}) {
+    if (name == PrefixOf(index)) return 0;
+  }
+  for (const unsigned index : {1u, 4u, 6u}) {
+    const std::string_view prefix = PrefixOf(index);
+    if (name.starts_with(prefix)) return name.size() == prefix.size() ? EINVAL : 0;
+  }
+  return EOPNOTSUPP;
+}
+
 }  // namespace
 
 ErofsXattrs::ErofsXattrs(const ErofsView& view, const ErofsInode& inode) : view_(view) {
@@ -68,6 +80,7 @@ bool ErofsXattrs::ReadEntry(uint64_t offset, uint64_t limit, ErofsXattr* xattr,
 
 int ErofsView::FindXattr(const ErofsInode& inode, std::string_view name,
                          std::string_view* value) const {
+  if (int error = CheckXattrName(name)) return error;
   ErofsXattrs xattrs(*this, inode);
   ErofsXattr xattr;
   WalkStep step;

@@ -8,12 +8,13 @@ import { constants as fsConstants } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import { textOf, type ByteString } from '../byte-string.js'
 import type { ErofsDirent, ErofsImage, ErofsInode, ErofsPiece } from '../erofs/reader.js'
+import { splitXattrName } from '../erofs/xattr-name.js'
 import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { DirectoryCache } from './directory-cache.js'
 import { checkTarget, type MountTarget } from './driver.js'
 
-const { EACCES, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, EROFS } =
+const { EACCES, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENODATA, ENOENT, ENOTDIR, EOPNOTSUPP, EROFS } =
   osConstants.errno
 const { O_RDWR, O_TRUNC, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, W_OK, X_OK } = fsConstants
 
@@ -119,8 +120,10 @@ export class RootfsOperations {
     return textOf(this.#image.readlink(nid)) ?? -EIO
   }
 
-  /** Gives the value of an extended attribute, a view of the image, or -ENODATA. */
+  /** Gives the value of an extended attribute, a view of the image. Errors: -ENODATA; -EOPNOTSUPP, -EINVAL for no name of EROFS. */
   getxattr(nid: number, name: ByteString): Buffer | number {
+    if (/^(user|trusted|security)\.$/.test(name)) return -EINVAL
+    if (splitXattrName(name) === undefined) return -EOPNOTSUPP
     return this.#image.getxattr(nid, name) ?? -ENODATA
   }
 

@@ -67,10 +67,26 @@ def read_oddly(path, size):
         os.close(file)
 
 
+ODD_NAMES = ['user.absent', 'trusted.absent', 'strange.absent', 'system.absent', 'user.', 'system.posix_acl_access']
+NOBODY = 65534
+
+
+def listed_to_another_user(path):
+    """What listxattr tells a user without capabilities; by a descriptor, for which modes do not count."""
+    file = os.open(path, os.O_RDONLY)
+    os.seteuid(NOBODY)
+    try:
+        names = answer(os.listxattr, file)
+    finally:
+        os.seteuid(0)
+        os.close(file)
+    return names if isinstance(names, str) else sorted(map(repr, names))
+
+
 def xattrs_of(path):
     names = answer(os.listxattr, path, follow_symlinks=False)
     show(path[len(ROOT):], 'listxattr', names if isinstance(names, str) else sorted(map(repr, names)))
-    for name in [*([] if isinstance(names, str) else names), 'user.absent', 'trusted.absent', 'strange.absent']:
+    for name in [*([] if isinstance(names, str) else names), *ODD_NAMES]:
         value = answer(os.getxattr, path, name, follow_symlinks=False)
         show(path[len(ROOT):], f'getxattr {name!r}', value)
 
@@ -104,6 +120,8 @@ def visit(path):
     show(relative, 'lstat', status)
     xattrs_of(path)
     mode = status['st_mode']
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        show(relative, 'listxattr of another user', listed_to_another_user(path))
     names = []
     if stat.S_ISLNK(mode):
         show(relative, 'readlink', answer(os.readlink, path))
