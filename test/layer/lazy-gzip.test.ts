@@ -2,7 +2,6 @@
 
 import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { constants, gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import type { Cache } from '../../src/cache/cache.js'
 import { encodeDigests, PIECE_SIZE } from '../../src/cache/piece-map.js'
@@ -13,7 +12,6 @@ import type { LayerBlob } from '../../src/layer/layer-blob.js'
 import { decodeSpanTable, encodeSpanTable } from '../../src/layer/span-table.js'
 import { sha256 } from '../helpers/build-image.js'
 import { addonSkipReason } from '../helpers/native-addon.js'
-import { seededRandom } from '../helpers/random.js'
 import { regionOf, writeBlob } from './blobs.js'
 import {
   ALL_PIECES,
@@ -29,45 +27,6 @@ import {
 } from './lazy-layer.js'
 
 const skip = addonSkipReason()
-
-const FLAVOURS: Readonly<Record<string, Buffer>> = {
-  stored: gzipSync(TAR, { level: 0 }),
-  'level 1': gzipSync(TAR, { level: 1 }),
-  'level 6': GZIP,
-  'level 9': gzipSync(TAR, { level: 9 }),
-  'fixed codes': gzipSync(TAR, { strategy: constants.Z_FIXED }),
-  'a small window': gzipSync(TAR, { windowBits: 9, memLevel: 1 }),
-  'many members': Buffer.concat(
-    Array.from({ length: Math.ceil(TAR.length / 70_001) }, (_, i) =>
-      gzipSync(TAR.subarray(i * 70_001, (i + 1) * 70_001)),
-    ),
-  ),
-  'zeros behind the end': Buffer.concat([GZIP, Buffer.alloc(10_240)]),
-}
-
-for (const [name, stored] of Object.entries(FLAVOURS)) {
-  t.test(`any range of the device is what gunzip gives: ${name}`, { skip }, async (t) => {
-    const random = seededRandom(t)
-    const want = gunzipSync(stored)
-    const { cache, blob } = await indexedLayer(t, stored, { around: 333 })
-    t.ok(statSync(cache.dataPath(blob.diffId)).blocks * 512 < 100_000, 'nothing was decompressed')
-    t.strictSame(claimedPieces(cache, blob), [])
-    for (const round of [1, 2]) {
-      const device = await openKnown(blob, cache)
-      const reads = Array.from({ length: 60 }, async () => {
-        const offset = random.below(want.length)
-        const length = 1 + random.below(Math.min(want.length - offset, 3_000_000))
-        return (await readAt(device, offset, length)).equals(want.subarray(offset, offset + length))
-      })
-      t.notOk((await Promise.all(reads)).includes(false), `round ${round}`)
-      t.strictSame(device.faults?.(), [])
-      await device.close()
-    }
-    t.ok((await contentOf(await openKnown(blob, cache))).equals(want))
-    t.strictSame(claimedPieces(cache, blob), ALL_PIECES, 'all of it is kept')
-    t.strictSame((await cache.verify({ keep: true })).bad, [])
-  })
-}
 
 t.test('a piece is made once for all who want it, and kept', { skip }, async (t) => {
   const { cache, blob } = await indexedLayer(t)

@@ -1,0 +1,148 @@
+// Random access to gzip layers of every flavour: every class of range must be what `gzip -dc` gives of the same blob.
+
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { constants, gzipSync } from 'node:zlib'
+import t from 'tap'
+import { unseal } from '../../src/cache/sealed-file.js'
+import type { LayerDevice } from '../../src/layer/device.js'
+import { decodeSpanTable, SPAN_RECORD_SIZE } from '../../src/layer/span-table.js'
+import { addonSkipReason } from '../helpers/native-addon.js'
+import { seededRandom } from '../helpers/random.js'
+import {
+  ALL_PIECES,
+  claimedPieces,
+  contentOf,
+  GZIP,
+  indexedLayer,
+  openKnown,
+  readAt,
+  TAR,
+} from './lazy-layer.js'
+
+const skip = addonSkipReason()
+/** What gives a blob that a program here can make, or why there is none. */
+type Flavour = (() => Buffer) | { readonly program: string; readonly args: readonly string[] }
+
+const HEADER_WITH_EVERYTHING = Buffer.from([
+  // Magic, deflate, all of FHCRC, FEXTRA, FNAME, FCOMMENT but the CRC, mtime, xfl, Unix (RFC 1952)
+  ...[0x1f, 0x8b, 8, 4 | 8 | 16, 1, 2, 3, 4, 0, 3],
+  ...[6, 0, 0x41, 0x70, 2, 0, 9, 9],
+  ...Buffer.from('layer.tar\0a comment\0', 'latin1'),
+])
+
+const FLAVOURS: Readonly<Record<string, Flavour>> = {
+  ...Object.fromEntries(
+    Array.from({ length: 10 }, (_, level) => [
+      level === 0 ? 'stored blocks' : `level ${level}`,
+      () => gzipSync(TAR, { level }),
+    ]),
+  ),
+  'fixed codes': () => gzipSync(TAR, { strategy: constants.Z_FIXED }),
+  'run lengths alone': () => gzipSync(TAR, { strategy: constants.Z_RLE }),
+  'a small window': () => gzipSync(TAR, { windowBits: 9, memLevel: 1 }),
+  'many members': () => members(70_001),
+  'members of every level': () => members(999_983),
+  'optional header fields': () => Buffer.concat([HEADER_WITH_EVERYTHING, GZIP.subarray(10)]),
+  'zeros behind the end': () => Buffer.concat([GZIP, Buffer.alloc(10_240)]),
+  pigz: { program: 'pigz', args: ['-c', '-p', '2'] },
+  'pigz, independent blocks': { program: 'pigz', args: ['-c', '-p', '2', '-i'] },
+  bgzip: { program: 'bgzip', args: ['-c'] },
+}
+
+function members(length: number): Buffer {
+  return Buffer.concat(
+    Array.from({ length: Math.ceil(TAR.length / length) }, (_, i) =>
+      gzipSync(TAR.subarray(i * length, (i + 1) * length), { level: i % 10 }),
+    ),
+  )
+}
+
+function whyMissing(flavour: Flavour): string | false {
+  if (typeof flavour === 'function') return false
+  const { error } = spawnSync(flavour.program, ['--help'], { stdio: 'ignore' })
+  return error === undefined ? false : `the program ${flavour.program} is not installed`
+}
+
+function make(flavour: Flavour): Buffer {
+  if (typeof flavour === 'function') return flavour()
+  const { program, args } = flavour
+  return execFileSync(program, args, {
+    input: TAR,
+    maxBuffer: 1 << 28,
+    stdio: ['pipe', 'pipe', 'ignore'],
+  })
+}
+
+/** Ranges of every class: at the ends of spans, across them, at both ends of the device, and anywhere. */
+function rangesOf(
+  size: number,
+  boundaries: readonly number[],
+  random: ReturnType<typeof seededRandom>,
+): [offset: number, length: number][] {
+  const ranges: [number, number][] = [
+    [0, 0],
+    [0, 1],
+    [0, 512],
+    [size - 1, 1],
+    [size - 4096, 4096],
+    [size, 0],
+  ]
+  for (const boundary of boundaries) {
+    const before = Math.max(0, boundary - 1)
+    ranges.push([before, 1], [boundary, 1], [before, 2], [boundary, 0])
+    ranges.push([Math.max(0, boundary - 2000), 4096], [boundary, 131_072], [before, 1_048_578])
+  }
+  for (let i = 0; i < 40; i++) {
+    const offset = random.below(size)
+    ranges.push([offset, 1 + random.below(Math.min(size - offset, 3_000_000))])
+  }
+  return ranges.map(([offset, length]) => [offset, Math.min(length, size - offset)])
+}
+
+async function wrongRanges(
+  device: LayerDevice,
+  want: Buffer,
+  ranges: readonly (readonly [number, number])[],
+): Promise<string[]> {
+  const wrong: string[] = []
+  await Promise.all(
+    ranges.map(async ([offset, length]) => {
+      const got = await readAt(device, offset, length)
+      if (!got.equals(want.subarray(offset, offset + length))) wrong.push(`${offset}+${length}`)
+    }),
+  )
+  return wrong
+}
+
+for (const [name, flavour] of Object.entries(FLAVOURS)) {
+  const reason = skip || whyMissing(flavour)
+  t.test(`any range of the device is what gzip gives: ${name}`, { skip: reason }, async (t) => {
+    const random = seededRandom(t)
+    const stored = make(flavour)
+    // It warns of zeros behind the end by status 2.
+    const { stdout: want } = spawnSync('gzip', ['-dc'], { input: stored, maxBuffer: 1 << 28 })
+    t.ok(want.equals(TAR))
+    const { cache, blob } = await indexedLayer(t, stored, { around: 333 })
+    t.ok(statSync(cache.dataPath(blob.diffId)).blocks * 512 < 100_000, 'nothing was decompressed')
+    t.strictSame(claimedPieces(cache, blob), [])
+    const path = cache.blobIndexPath(blob.digest!)
+    const { records } = decodeSpanTable(unseal(readFileSync(path), path))
+    const starts = Array.from({ length: records.length / SPAN_RECORD_SIZE }, (_, n) =>
+      Number(records.readBigUInt64LE(n * SPAN_RECORD_SIZE)),
+    )
+    t.ok(starts.length > 1, `${starts.length} spans`)
+    const ranges = rangesOf(want.length, starts, random)
+    for (const round of ['cold', 'from the cache']) {
+      const device = await openKnown(blob, cache)
+      t.strictSame(await wrongRanges(device, want, ranges), [], round)
+      await t.rejects(readAt(device, want.length, 1), 'past the end')
+      await t.rejects(readAt(device, want.length - 1, 2), 'across the end')
+      t.strictSame(device.faults?.(), [])
+      await device.close()
+    }
+    t.ok((await contentOf(await openKnown(blob, cache))).equals(want))
+    t.strictSame(claimedPieces(cache, blob), ALL_PIECES, 'all of it is kept')
+    t.strictSame((await cache.verify({ keep: true })).bad, [])
+  })
+}
