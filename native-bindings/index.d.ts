@@ -200,6 +200,17 @@ export function mountErofs(options: {
   readonly sourceLink: string
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
+/**
+ * Mounts EROFS at `mountpoint` from plain files, the image and its devices, which the kernel opens anew and reads by itself: no
+ * server, and nothing that has to live on. The descriptors stay the caller's. `sourceLink` and `step` as with `mountErofs`.
+ */
+export function mountErofsFromFiles(options: {
+  readonly imageFd: number
+  readonly deviceFds: readonly number[]
+  readonly mountpoint: string
+  readonly sourceLink: string
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<void>
 /** Punches a hole: frees the blocks of a stretch of a file. */
 export function punchHole(fd: number, offset: number, length: number): void
 /**

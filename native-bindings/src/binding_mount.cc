@@ -81,17 +81,32 @@ napi_value FusermountWrapper(napi_env env, napi_callback_info info) {
   return RunTask(env, std::move(task));
 }
 
+ErofsPlace ToErofsPlace(const Fields& fields) {
+  return {.mountpoint = fields.Text("mountpoint"),
+          .source_link = fields.Text("sourceLink"),
+          .flags = ToMountFlags(fields)};
+}
+
 napi_value MountErofsWrapper(napi_env env, napi_callback_info info) {
   const Fields fields(env, Call(env, info).arguments[0]);
   const ErofsMountOptions options = {
       .fuse_fd = fields.Fd("fuseFd"),
       .device_count = static_cast<uint32_t>(fields.Unsigned("deviceCount", UINT16_MAX)),
       .read_ahead_kib = static_cast<uint32_t>(fields.Unsigned("readAheadKib", INT32_MAX)),
-      .mountpoint = fields.Text("mountpoint"),
-      .source_link = fields.Text("sourceLink"),
-      .flags = ToMountFlags(fields)};
+      .place = ToErofsPlace(fields)};
   if (IsThrown(env)) return nullptr;
   return RunSystemTask(env, [options] { return MountErofs(options); });
+}
+
+napi_value MountErofsFromFilesWrapper(napi_env env, napi_callback_info info) {
+  const Fields fields(env, Call(env, info).arguments[0]);
+  const int image_fd = fields.Fd("imageFd");
+  const std::vector<int> device_fds = fields.Fds("deviceFds");
+  const ErofsPlace place = ToErofsPlace(fields);
+  if (IsThrown(env)) return nullptr;
+  return RunSystemTask(env, [image_fd, device_fds, place] {
+    return MountErofsFromFiles(image_fd, device_fds, place);
+  });
 }
 
 napi_value PunchHoleWrapper(napi_env env, napi_callback_info info) {
@@ -143,6 +158,7 @@ void ExportMount(napi_env env, napi_value exports) {
   ExportFunction(env, exports, "mountFuse", MountFuseWrapper);
   ExportFunction(env, exports, "fusermount", FusermountWrapper);
   ExportFunction(env, exports, "mountErofs", MountErofsWrapper);
+  ExportFunction(env, exports, "mountErofsFromFiles", MountErofsFromFilesWrapper);
   ExportFunction(env, exports, "punchHole", PunchHoleWrapper);
   ExportFunction(env, exports, "lockFile", LockFileWrapper);
   ExportFunction(env, exports, "trimMemory", TrimMemoryWrapper);

@@ -160,6 +160,19 @@ int Fields::OptionalFd(const char* name) const {
   return Fd(name);
 }
 
+std::vector<int> Fields::Fds(const char* name) const {
+  const napi_value array = Value(name);
+  uint32_t count = 0;
+  if (napi_get_array_length(env_, array, &count) != napi_ok) ThrowType(env_, name, "an array");
+  std::vector<int> fds;
+  for (uint32_t i = 0; i < count && !IsThrown(env_); ++i) {
+    napi_value element = nullptr;
+    napi_get_element(env_, array, i, &element);
+    fds.push_back(ToFd(env_, element, name));
+  }
+  return fds;
+}
+
 Call::Call(napi_env env, napi_callback_info info) {
   size_t count = std::size(arguments);
   napi_get_cb_info(env, info, &count, arguments, &self, nullptr);

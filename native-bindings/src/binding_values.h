@@ -59,6 +59,8 @@ class Fields {
   int Fd(const char* name) const { return ToFd(env_, Value(name), name); }
   /** The same, where -1 means none. */
   int OptionalFd(const char* name) const;
+  /** An array of descriptors. */
+  std::vector<int> Fds(const char* name) const;
   uint64_t Unsigned(const char* name, double max = kMaxSafeInteger) const {
     return ToUnsigned(env_, Value(name), name, max);
   }

@@ -1,4 +1,4 @@
-// The order in MountErofs matters:
+// The order in MountErofs matters (MountErofsFromFiles has the last two steps alone):
 //
 //   fsmount of fuse ─▶ open "0", "1", … as O_PATH ─▶ read_ahead_kb ─▶ fsconfig CREATE of erofs ─▶ move_mount
 //
@@ -52,11 +52,13 @@ class Descriptor {
 
   int get() const { return fd_; }
   bool is_open() const { return fd_ >= 0; }
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
 
  private:
   int fd_;
 };
+
+/** A path that leads to an open file, with or without a name of its own, as long as it is open. */
+std::string PathOf(int fd) { return "/proc/self/fd/" + std::to_string(fd); }
 
 /** Removes the link with the scope. */
 class Link {
@@ -138,6 +140,25 @@ void RaiseReadAhead(int mount_fd, uint32_t kib) {
   if (file.is_open() && write(file.get(), value.data(), value.size()) < 0) return;
 }
 
+/** Mounts EROFS from open files, the image first, and attaches it. */
+SystemFailure AttachErofs(const std::vector<int>& fds, const ErofsPlace& place, const char* step) {
+  if (symlink(PathOf(fds[0]).c_str(), place.source_link.c_str()) != 0) {
+    return Failure("symlink", "name the image");
+  }
+  const Link link(place.source_link);
+  FsContext erofs("erofs", step);
+  erofs.Set("source", place.source_link);
+  for (size_t i = 1; i < fds.size(); ++i) erofs.Set("device", PathOf(fds[i]));
+  erofs.Set("ro");
+  const Descriptor mount(erofs.Mount(Attributes(place.flags)));
+  if (!mount.is_open()) return erofs.failure();
+  if (syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, place.mountpoint.c_str(),
+              kMoveMountFromEmptyPath) != 0) {
+    return Failure("move_mount", "attach the mount");
+  }
+  return {};
+}
+
 }  // namespace
 
 int OpenFuseDevice() {
@@ -188,28 +209,22 @@ SystemFailure MountErofs(const ErofsMountOptions& options) {
   if (!fuse_mount.is_open()) return fuse.failure();
 
   std::vector<Descriptor> files;
+  std::vector<int> fds;
   for (uint64_t number = 0; number <= options.device_count; ++number) {
     files.emplace_back(
         openat(fuse_mount.get(), std::to_string(number).c_str(), O_PATH | O_CLOEXEC));
     if (!files.back().is_open()) return Failure("openat", "open the files of the server");
+    fds.push_back(files.back().get());
   }
   if (options.read_ahead_kib > 0) RaiseReadAhead(fuse_mount.get(), options.read_ahead_kib);
+  return AttachErofs(fds, options.place, "mount EROFS from the files of the server");
+}
 
-  if (symlink(files[0].path().c_str(), options.source_link.c_str()) != 0) {
-    return Failure("symlink", "name the image");
-  }
-  const Link link(options.source_link);
-  FsContext erofs("erofs", "mount EROFS from the files of the server");
-  erofs.Set("source", options.source_link);
-  for (size_t i = 1; i < files.size(); ++i) erofs.Set("device", files[i].path());
-  erofs.Set("ro");
-  const Descriptor mount(erofs.Mount(Attributes(options.flags)));
-  if (!mount.is_open()) return erofs.failure();
-  if (syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, options.mountpoint.c_str(),
-              kMoveMountFromEmptyPath) != 0) {
-    return Failure("move_mount", "attach the mount");
-  }
-  return {};
+SystemFailure MountErofsFromFiles(int image_fd, const std::vector<int>& device_fds,
+                                  const ErofsPlace& place) {
+  std::vector<int> fds = {image_fd};
+  fds.insert(fds.end(), device_fds.begin(), device_fds.end());
+  return AttachErofs(fds, place, "mount EROFS from plain files");
 }
 
 int PunchHole(int fd, uint64_t offset, uint64_t length) {

@@ -38,16 +38,21 @@ struct FuseMountOptions {
   MountFlags flags;
 };
 
+/** Where a mount of EROFS goes, and as what. */
+struct ErofsPlace {
+  std::string mountpoint;
+  /** Where a symlink to the image is made for the time of the mount; shown as the source of the mount ever after. */
+  std::string source_link;
+  MountFlags flags;
+};
+
 struct ErofsMountOptions {
   int fuse_fd = -1;
   /** Files 1 to this of the superblock are the devices. */
   uint32_t device_count = 0;
   /** 0: as the kernel has it. */
   uint32_t read_ahead_kib = 0;
-  std::string mountpoint;
-  /** Where a symlink to the image is made for the time of the mount; shown as the source of the mount ever after. */
-  std::string source_link;
-  MountFlags flags;
+  ErofsPlace place;
 };
 
 enum class LockKind { kRead, kWrite, kNone };
@@ -66,6 +71,13 @@ std::vector<std::string> FusermountArguments(const FuseMountOptions& options);
  * The superblock lives as long as the EROFS mount.
  */
 SystemFailure MountErofs(const ErofsMountOptions& options);
+
+/**
+ * Mounts EROFS from plain files, which the kernel opens anew and reads by itself, and attaches that. The descriptors stay the
+ * caller's and may be closed afterwards; the files live as long as the mount, whether they have names or not.
+ */
+SystemFailure MountErofsFromFiles(int image_fd, const std::vector<int>& device_fds,
+                                  const ErofsPlace& place);
 
 /** Frees the blocks of a stretch of a file, which reads as zeros then. Gives 0 or an errno. */
 int PunchHole(int fd, uint64_t offset, uint64_t length);

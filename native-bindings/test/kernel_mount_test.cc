@@ -170,9 +170,9 @@ void NoErofsLeavesNothing() {
   ErofsMountOptions options = {.fuse_fd = fd,
                                .device_count = 1,
                                .read_ahead_kib = 1024,
-                               .mountpoint = scratch.mountpoint,
-                               .source_link = scratch.path + "/link",
-                               .flags = {}};
+                               .place = {.mountpoint = scratch.mountpoint,
+                                         .source_link = scratch.path + "/link",
+                                         .flags = {}}};
   const SystemFailure failure = MountErofs(options);
   // There is no file 1.
   CHECK_EQ(failure.error_number, ENOENT);
@@ -186,8 +186,26 @@ void NoErofsLeavesNothing() {
   const SystemFailure refused = MountErofs(options);
   CHECK_EQ(refused.error_number, EINVAL);
   CHECK(strcmp(refused.syscall, "fsconfig") == 0);
-  CHECK_EQ(access(options.source_link.c_str(), F_OK), -1);
+  CHECK_EQ(access(options.place.source_link.c_str(), F_OK), -1);
   CHECK(second.EndsSoon());
+}
+
+void PlainFilesOfNoErofsLeaveNothing() {
+  const Scratch scratch;
+  const ErofsPlace place = {.mountpoint = scratch.mountpoint,
+                            .source_link = scratch.path + "/link",
+                            .flags = {}};
+  char path[] = "/var/tmp/ocimount-test-XXXXXX";
+  const int fd = mkstemp(path);
+  unlink(path);
+  const std::vector<char> bytes(10'000, 'x');
+  CHECK_EQ(write(fd, bytes.data(), bytes.size()), bytes.size());
+  const SystemFailure refused = MountErofsFromFiles(fd, {fd}, place);
+  CHECK_EQ(refused.error_number, EINVAL);
+  CHECK(strcmp(refused.step, "mount EROFS from plain files") == 0);
+  CHECK_EQ(access(place.source_link.c_str(), F_OK), -1);
+  CHECK_EQ(MountErofsFromFiles(-1, {}, place).error_number, ENOENT);
+  close(fd);
 }
 
 void NoDeviceIsAnError() {
@@ -203,6 +221,7 @@ const TestCase kTests[] = {
     {"fusermount3 gets one argument", FusermountGetsOneArgument},
     {"mounts FUSE", MountsFuse},
     {"no EROFS leaves nothing", NoErofsLeavesNothing},
+    {"plain files of no EROFS leave nothing", PlainFilesOfNoErofsLeaveNothing},
     {"no device is an error", NoDeviceIsAnError},
 };
 

@@ -4,6 +4,7 @@
 //   - equal names have equal content, so whoever comes second keeps what is there;
 //   - what is read is checked against a digest first, and what is wrong is dropped, to be made again.
 
+import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isOcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
@@ -36,6 +37,7 @@ import { loadSealedFile, lstatIfPresent, removeIfSame, seal } from './sealed-fil
 import type { ByteSource } from './spool.js'
 import { Staging } from './staging.js'
 import { findAbandoned, removeAbandoned } from './sweep.js'
+import { writeUnnamedFile } from './unnamed-file.js'
 import { verifyCache, type VerifyOptions, type VerifyResult } from './verify.js'
 
 export interface CacheOptions {
@@ -118,6 +120,11 @@ export class Cache extends CachePaths {
     } finally {
       await staging.remove()
     }
+  }
+
+  /** Writes a file that has no name and no place in the cache, only its filesystem; see {@link writeUnnamedFile}. */
+  writeUnnamed(parts: readonly Uint8Array[]): Promise<FileHandle> {
+    return writeUnnamedFile(this.tmpPath, parts)
   }
 
   /** Gives what a file in exactly this state was verified to hold. */

@@ -56,6 +56,11 @@ export function judgeOwner(tag: string): OwnerState {
   return process.state === 'Z' || process.state === 'X' ? 'dead' : 'alive'
 }
 
+/** Tells whether the process behind a tag belongs to the time since the machine was started. */
+export function isOfThisBoot(tag: string): boolean {
+  return parseOwnerTag(tag)?.bootId === parseOwnerTag(currentOwnerTag())?.bootId
+}
+
 const TAG = /^([1-9]\d{0,9})-(\d{1,20})-([0-9a-f]{32})-(\d{1,10}-\d{1,10})$/
 
 function readOwnTag(): string {

@@ -2,8 +2,7 @@
 // of its own that is loaded only when the command runs.
 
 import type { Options } from 'yargs'
-import { DRIVER_NAMES } from '../mount/driver.js'
-import type { DriverName } from '../mount/mount.js'
+import { DRIVER_NAMES, type DriverName } from '../mount/driver.js'
 import type { ExitStatus } from './exit-codes.js'
 
 /** What the parser hands to a command; which fields are there follows from the command's own options. */
@@ -26,6 +25,7 @@ export interface CommandArguments {
   readonly allowOther: boolean
   readonly suid: boolean
   readonly dev: boolean
+  readonly direct: boolean
   readonly o: readonly string[]
   readonly lazy: boolean
   readonly long: boolean
@@ -125,6 +125,12 @@ const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
     type: 'boolean',
     default: false,
     describe: 'Let other users in (root mounts do)',
+  },
+  direct: {
+    type: 'boolean',
+    default: false,
+    describe:
+      'Have the kernel read the archive itself, with no process left behind (driver kernel, uncompressed layers); the archive must not change while mounted',
   },
   suid: { type: 'boolean', default: false, describe: 'Honour setuid bits and file capabilities' },
   dev: { type: 'boolean', default: false, describe: 'Honour device nodes' },

@@ -4,7 +4,7 @@ import { escapeText } from '../byte-string.js'
 import { listMounts, type FoundMount } from '../mount/list-mounts.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
-import { formatTable, printJson, printResult } from './output.js'
+import { driverText, formatTable, printJson, printResult } from './output.js'
 
 /** Shows this user's live mounts; what dead servers left is cleaned up on the way. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
@@ -20,9 +20,9 @@ function toRow({ record }: FoundMount): (string | number)[] {
   return [
     escapeText(record.mountpoint),
     escapeText(record.image.name ?? record.image.reference),
-    (record.driver ?? '-') + (record.isWritable ? ' + overlay' : ''),
+    driverText(record.driver, record),
     record.state,
     record.verification,
-    record.pid,
+    record.pid ?? '-',
   ]
 }

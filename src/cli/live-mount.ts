@@ -10,6 +10,16 @@ import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { MountSummary } from './mount-summary.js'
 import { releaseMemory } from './release-memory.js'
 
+/** Any time; a timer is what keeps Node.js from ending. */
+const STAYING_MS = 3_600_000
+
+export interface StayHooks {
+  /** Ends the start, or unmounts when the mount is up already. */
+  readonly signal: AbortSignal
+  /** Ends when a direct mount is verified and leaves it; else the process stays until it is unmounted. */
+  readonly leavesDirect: boolean
+}
+
 /** A mount that is up, and what it was made of. */
 export interface LiveMount {
   readonly state: MountState
@@ -19,10 +29,10 @@ export interface LiveMount {
 }
 
 /**
- * Answers `status` and `umount`, hashes what is not verified yet, and unmounts when the signal fires. Resolves when the
- * mount is gone, whoever took it away; what it was made of is then the caller's to release.
+ * Answers on the control socket, and verifies behind the mount, until that is gone. A direct mount is left, its state with it,
+ * when it is verified, where the hooks say so.
  */
-export async function serveUntilGone(live: LiveMount, signal: AbortSignal): Promise<void> {
+export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise<'gone' | 'left'> {
   const { state, mount, rootfs } = live
   const ending = new AbortController()
   const control = await serveControl(state.directory, {
@@ -53,31 +63,53 @@ export async function serveUntilGone(live: LiveMount, signal: AbortSignal): Prom
         log.error({ cause: messageOf(error) }, 'Cannot unmount')
       })
   }
-  if (signal.aborted) unmount()
-  signal.addEventListener('abort', unmount, { once: true })
-  const verification = verifyBehind(live, ending.signal)
+  if (hooks.signal.aborted) unmount()
+  hooks.signal.addEventListener('abort', unmount, { once: true })
+  const verification = verifyBehind(live, rootfs, ending.signal)
   void verification.then(() => {
     if (!ending.signal.aborted) releaseMemory()
   })
-  await mount.finished
+  // Nothing else need keep the process alive behind a direct mount.
+  const staying = setInterval(() => undefined, STAYING_MS)
+  let isGone = false
+  const gone = mount.finished.then(() => (isGone = true))
+  const leaves = mount.isDirect && hooks.leavesDirect
+  await (leaves ? Promise.race([gone, hashed(verification, hooks.signal)]) : gone)
+  clearInterval(staying)
   ending.abort()
-  signal.removeEventListener('abort', unmount)
-  await verification
+  hooks.signal.removeEventListener('abort', unmount)
+  const outcome = await verification
   await control.close()
+  // The state of one that was found wrong stays, to say so: that its readers had no error is known to nobody else.
+  const isLeft = leaves && (outcome === 'wrong' || (outcome === 'right' && !isGone))
+  return isLeft ? 'left' : 'gone'
 }
 
-/** Hashes what is served; when it is wrong every read fails from then on, and the mount goes away. */
+type Outcome = 'right' | 'wrong' | 'stopped'
+
+/** Settles when the hashing has come to its end by itself; whoever is told to unmount waits for that instead. */
+async function hashed(verification: Promise<Outcome>, signal: AbortSignal): Promise<void> {
+  await verification
+  if (signal.aborted) await new Promise(() => undefined)
+}
+
+/**
+ * Hashes what is served; when it is wrong every read fails from then on, and the mount goes away.
+ * Reads of a direct mount do not fail: who has a file open there goes on reading it.
+ */
 async function verifyBehind(
-  { state, rootfs, mount }: LiveMount,
+  { state, mount }: LiveMount,
+  rootfs: Rootfs,
   signal: AbortSignal,
-): Promise<void> {
-  if (rootfs.isVerified) return
+): Promise<Outcome> {
+  if (rootfs.isVerified) return 'right'
   try {
     await rootfs.verify({ signal })
     await state.update({ verification: 'verified' })
     log.info({}, 'The image is verified')
+    return 'right'
   } catch (error) {
-    if (signal.aborted) return
+    if (signal.aborted) return 'stopped'
     const code = isOcimountError(error) ? error.code : 'INTERNAL'
     const message = messageOf(error)
     log.error({ code }, `Verification failed: ${message}`)
@@ -86,5 +118,6 @@ async function verifyBehind(
     await mount.unmount({ lazy: true }).catch((cause: unknown) => {
       log.error({ cause: messageOf(cause) }, 'Cannot unmount')
     })
+    return 'wrong'
   }
 }

@@ -6,7 +6,7 @@ import { OcimountError } from '../errors.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { toMountRequest, type MountRequest } from './mount-request.js'
-import { formatSeconds, printJson, printNote } from './output.js'
+import { driverText, formatSeconds, printJson, printNote } from './output.js'
 import { progressReporter } from './progress.js'
 import type { MountSummary } from './mount-summary.js'
 import type { ServerMessage } from './server-messages.js'
@@ -91,6 +91,7 @@ async function serveHere(args: CommandArguments, request: MountRequest): Promise
   const served = await serveMount(request, {
     signal: ending.signal,
     logsToFile: false,
+    leavesDirect: false,
     onProgress: report,
   }).finally(finish)
   announce(args, served.summary)
@@ -115,12 +116,12 @@ function announce(args: CommandArguments, summary: MountSummary): void {
       `ocimount: ${summary.hidden} names are not UTF-8 and cannot be shown by ${summary.driver}: see ocimount status`,
     )
   }
-  const { image, platform, layers, files, driver, seconds } = summary
+  const { image, platform, layers, files, seconds } = summary
   const shown = escapeName(byteStringOf(image)).replaceAll('\\x5c', '\\')
   const parts = [
     `${layers} ${layers === 1 ? 'layer' : 'layers'}`,
     `${files} files`,
-    summary.writable ? `${driver} + overlay` : driver,
+    driverText(summary.driver, { direct: summary.direct, isWritable: summary.writable }),
     formatSeconds(seconds),
   ]
   printNote(`ocimount: ${shown} (${platform}): ${parts.join(', ')}`)

@@ -4,8 +4,7 @@ import { resolve } from 'node:path'
 import { parseCacheSize } from '../cache/cache-size.js'
 import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
-import { DRIVER_NAMES } from '../mount/driver.js'
-import type { DriverName } from '../mount/mount.js'
+import { candidateDrivers, DRIVER_NAMES, type DriverName } from '../mount/driver.js'
 import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 
@@ -29,6 +28,8 @@ export interface MountRequest {
   readonly suid: boolean
   readonly dev: boolean
   readonly noexec: boolean
+  /** The kernel reads the archive by itself, and no process stays. */
+  readonly direct: boolean
   readonly logLevel: CommandArguments['logLevel']
 }
 
@@ -37,7 +38,7 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 /**
  * Merges the command's options with those of `-o`.
  *
- * @throws OcimountError `USAGE` for an unknown or contradictory mount option.
+ * @throws OcimountError `USAGE` for an unknown or contradictory mount option, and for a driver that cannot do what is asked.
  */
 export function toMountRequest(args: CommandArguments, cwd: string): MountRequest {
   const request: Mutable<MountRequest> = {
@@ -56,11 +57,13 @@ export function toMountRequest(args: CommandArguments, cwd: string): MountReques
     suid: args.suid,
     dev: args.dev,
     noexec: false,
+    direct: args.direct,
     logLevel: args.logLevel,
   }
   for (const option of args.o.flatMap((list) => list.split(','))) {
     if (option !== '') applyMountOption(request, option)
   }
+  candidateDrivers(request.driver, request.direct)
   return request
 }
 
@@ -112,6 +115,7 @@ const FLAGS: Readonly<Record<string, (request: Mutable<MountRequest>) => void>> 
   noexec: (request) => (request.noexec = true),
   allow_other: (request) => (request.allowOther = true),
   writable: (request) => (request.writable = true),
+  direct: (request) => (request.direct = true),
 }
 
 const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: string) => void>> = {

@@ -18,6 +18,8 @@ export interface MountSummary {
   readonly layers: number
   readonly files: number
   readonly driver: string
+  /** The kernel reads the archive itself. */
+  readonly direct: boolean
   readonly writable: boolean
   readonly verification: 'verified' | 'pending'
   readonly altered: number
@@ -28,7 +30,8 @@ export interface MountSummary {
   readonly openSeconds: number
   readonly indexSeconds: number
   readonly mountSeconds: number
-  readonly pid: number
+  /** Null where no process stays. */
+  readonly pid: number | null
 }
 
 /** When each part of a mount was done, by `performance.now()`. */
@@ -47,6 +50,8 @@ export function summariseMount(
     readonly image: Image
     readonly rootfs: Rootfs
     readonly mount: RootfsMount
+    /** Ends when a direct mount is verified and leaves it. */
+    readonly leavesDirect: boolean
     /** What was said before the image was open. */
     readonly warnings: readonly string[]
   },
@@ -64,6 +69,7 @@ export function summariseMount(
     layers: info.layerIds.length,
     files: info.counts.inodes,
     driver: mount.driver,
+    direct: mount.isDirect,
     writable: mount.isWritable,
     verification: isVerified ? 'verified' : 'pending',
     altered: info.readReport().total,
@@ -74,7 +80,7 @@ export function summariseMount(
     openSeconds: seconds(times.begin, times.opened),
     indexSeconds: seconds(times.opened, times.indexed),
     mountSeconds: seconds(times.indexed, times.mounted),
-    pid: process.pid,
+    pid: mount.isDirect && made.leavesDirect && isVerified ? null : process.pid,
   }
 }
 

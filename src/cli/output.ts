@@ -67,6 +67,14 @@ export function formatTable(
     .join('')
 }
 
+/** How a mount is served, for a person: `kernel (direct) + overlay`. */
+export function driverText(
+  driver: string | undefined,
+  { direct, isWritable }: { readonly direct: boolean; readonly isWritable: boolean },
+): string {
+  return `${driver ?? '-'}${direct ? ' (direct)' : ''}${isWritable ? ' + overlay' : ''}`
+}
+
 /** `1.5 GB` with powers of 1000, as the tools beside us print it. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB']

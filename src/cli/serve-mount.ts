@@ -12,16 +12,14 @@ import { parsePlatform } from '../reference/platform.js'
 import { buildRootfs, type Rootfs } from '../rootfs/build-rootfs.js'
 import type { Image } from '../source/image.js'
 import { openImage } from '../source/open-image.js'
-import { serveUntilGone } from './live-mount.js'
+import { serveUntilGone, type StayHooks } from './live-mount.js'
 import type { MountRequest } from './mount-request.js'
 import { imageRecord, summariseMount, type MountSummary } from './mount-summary.js'
 import type { ProgressUpdate } from './progress.js'
 import { withSpareCache, type ChosenCache } from './spare-cache.js'
 
-export interface ServeHooks {
+export interface ServeHooks extends StayHooks {
   readonly onProgress?: ((update: ProgressUpdate) => void) | undefined
-  /** Ends the start, or unmounts when the mount is up already. */
-  readonly signal: AbortSignal
   /** Where log lines go: the state's log file, or standard error in the foreground. */
   readonly logsToFile: boolean
 }
@@ -29,7 +27,7 @@ export interface ServeHooks {
 /** A mount that is usable. */
 export interface ServedMount {
   readonly summary: MountSummary
-  /** Resolves when the mount is gone and everything is released. */
+  /** Resolves when the mount is gone, or left to itself, and everything is released. */
   readonly finished: Promise<void>
 }
 
@@ -77,8 +75,12 @@ async function start(
       dev: request.dev,
     },
     isWritable: request.writable,
+    direct: request.direct,
   })
-  cleanup.undo.push(() => state.remove())
+  let isLeft = false
+  cleanup.undo.push(async () => {
+    if (!isLeft) await state.remove()
+  })
   configureLogger(
     hooks.logsToFile
       ? { level: request.logLevel, file: state.logPath }
@@ -106,6 +108,7 @@ async function start(
       suid: request.suid,
       dev: request.dev,
       noexec: request.noexec,
+      ...(request.direct ? { direct: cache } : {}),
       fsName: fsName(request.image),
       workDirectory: state.directory,
     }),
@@ -113,12 +116,15 @@ async function start(
   let isGone = false
   void mount.finished.then(() => (isGone = true))
   cleanup.undo.push(async () => {
-    if (!isGone) await mount.unmount({ lazy: true })
+    if (!isGone && !isLeft) await mount.unmount({ lazy: true })
   })
   const mounted = performance.now()
 
   const summary = summariseMount(
-    { id: state.id, request, image, rootfs, mount, warnings: built.warnings },
+    {
+      ...{ id: state.id, request, image, rootfs, mount, warnings: built.warnings },
+      leavesDirect: hooks.leavesDirect,
+    },
     { begin, opened, indexed, mounted },
   )
   await state.update({
@@ -131,10 +137,11 @@ async function start(
     driver: mount.driver,
     verification: summary.verification,
   })
-  return {
-    summary,
-    finished: serveUntilGone({ state, rootfs, mount, summary }, signal).then(cleanup.release),
-  }
+  const finished = serveUntilGone({ state, rootfs, mount, summary }, hooks).then(async (end) => {
+    isLeft = end === 'left'
+    await cleanup.release()
+  })
+  return { summary, finished }
 }
 
 interface Built extends ChosenCache {
@@ -164,7 +171,11 @@ async function openAndBuild(
   })
   const opened = performance.now()
   try {
-    const options = { cache, verify: request.verify, onProgress, signal }
+    const options = {
+      ...{ cache, onProgress, signal },
+      verify: request.verify,
+      inPlace: request.direct,
+    }
     return { ...chosen, image, opened, rootfs: await buildRootfs(image, options) }
   } catch (error) {
     await image.close()

@@ -38,6 +38,7 @@ async function serve(request: MountRequest): Promise<void> {
     const served = await serveMount(request, {
       signal: ending.signal,
       logsToFile: true,
+      leavesDirect: true,
       onProgress: (update) => {
         if (!isUsable) tell({ kind: 'progress', update })
       },

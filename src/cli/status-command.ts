@@ -7,7 +7,7 @@ import { findMount, listMounts, type FoundMount } from '../mount/list-mounts.js'
 import type { MountRecord } from '../mount/state.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
-import { formatBytes, printJson, printResult } from './output.js'
+import { driverText, formatBytes, printJson, printResult } from './output.js'
 
 type Status = MountRecord & Readonly<Record<string, unknown>>
 
@@ -32,6 +32,7 @@ async function findOne(mountpoint: string): Promise<FoundMount> {
 }
 
 async function ask({ record, directory }: FoundMount): Promise<Status> {
+  if (record.pid === null) return { ...record }
   try {
     const { record: current, ...facts } = await requestStatus(directory)
     return { ...facts, ...current }
@@ -84,12 +85,12 @@ function format(status: Status): string {
     ['Source', image.source],
     ['Digest', image.digest],
     ['Platform', image.platform],
-    ['Driver', (status.driver ?? '-') + (status.isWritable ? ' + overlay' : '')],
+    ['Driver', driverText(status.driver, status)],
     ['State', status['answers'] === false ? `${status.state}, does not answer` : status.state],
     ['Verification', status.verification],
     ['Error', error === undefined ? undefined : `${error.message} [${error.code}]`],
     ['Since', status.since],
-    ['Process', String(status.pid)],
+    ['Process', status.pid === null ? 'none' : String(status.pid)],
     ...limitsOf(status).map((limit): [string, string] => ['Not shown', limit]),
     ...layersOf(status),
   ]

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isOcimountError } from '../errors.js'
 import { requestUnmount } from '../mount/control.js'
-import { findMount, type FoundMount } from '../mount/list-mounts.js'
+import { findMount, forgetMount, type FoundMount } from '../mount/list-mounts.js'
 import { isOurMount, mountAt, readMountinfo } from '../mount/mountinfo.js'
 import { locateMountpoint } from '../mount/mountpoint.js'
 import { unmountPath } from '../mount/unmount.js'
@@ -16,12 +16,13 @@ const POLL_MS = 10
 /** A server that was told to end and has not after this time is busy with something that does not concern the caller. */
 const SERVER_END_MS = 5000
 
-/** Unmounts; when it returns the mount point is free and, unless lazily, the serving process has ended. */
+/** Unmounts; when it returns the mount point is free and, unless lazily, the serving process, if any, has ended. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   const wasOurs = await isOursAt(args.mountpoint)
   const found = await findMount(args.mountpoint)
   await unmount(args, found, wasOurs)
-  if (found !== undefined && !args.lazy) await waitForEnd(found)
+  if (found !== undefined && isUnserved(found)) await forgetMount(found)
+  else if (found !== undefined && !args.lazy) await waitForEnd(found)
   if (args.json)
     printJson({ mountpoint: found?.record.mountpoint ?? args.mountpoint, lazy: args.lazy })
   return EXIT.done
@@ -32,7 +33,7 @@ async function unmount(
   found: FoundMount | undefined,
   wasOurs: boolean,
 ): Promise<void> {
-  if (found !== undefined) {
+  if (found !== undefined && !isUnserved(found)) {
     try {
       await requestUnmount(found.directory, { lazy })
       return
@@ -44,9 +45,15 @@ async function unmount(
   try {
     await unmountPath(found?.record.mountpoint ?? mountpoint, { lazy })
   } catch (error) {
-    // Looking for the mount cleaned up after a dead server, which is what was asked for.
-    if (!(wasOurs && isOcimountError(error, 'NOT_MOUNTED'))) throw error
+    // Looking for the mount cleaned up after a dead server, which is what was asked for; and a direct mount that was found
+    // wrong is detached already.
+    const isDone = wasOurs || found?.record.verification === 'failed'
+    if (!(isDone && isOcimountError(error, 'NOT_MOUNTED'))) throw error
   }
+}
+
+function isUnserved({ record }: FoundMount): boolean {
+  return record.pid === null
 }
 
 async function isOursAt(mountpoint: string): Promise<boolean> {

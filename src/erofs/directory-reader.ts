@@ -80,7 +80,6 @@ export class DirectoryReader {
     for (let block = firstBlock; block < blockCount; block++) {
       this.#open(block)
       for (; index < this.#count; index++) {
-        const entry = this.#start + index * DIRENT_SIZE
         const [nameStart, nameEnd] = this.#nameRange(index)
         const name = byteString(this.#bytes.subarray(nameStart, nameEnd))
         // Whoever joins names to paths relies on it.
@@ -89,11 +88,22 @@ export class DirectoryReader {
         yield {
           name,
           nid: this.#nid(index),
-          type: FILE_TYPES[this.#bytes[entry + 10] ?? 0] ?? 0,
+          type: this.#type(index),
           next: block * BLOCK_SIZE + (index + 1) * DIRENT_SIZE,
         }
       }
       index = 0
+    }
+  }
+
+  /** Calls `visit` for each entry, `.` and `..` among them, with nid and type bits; the names are not looked at. */
+  forEachTarget(visit: (nid: number, type: number) => void): void {
+    const blockCount = Math.ceil(this.#size / BLOCK_SIZE)
+    for (let block = 0; block < blockCount; block++) {
+      this.#open(block)
+      for (let index = 0; index < this.#count; index++) {
+        visit(this.#nid(index), this.#type(index))
+      }
     }
   }
 
@@ -145,6 +155,10 @@ export class DirectoryReader {
       if (difference !== 0) return difference
     }
     return name.length - (end - start)
+  }
+
+  #type(index: number): number {
+    return FILE_TYPES[this.#bytes[this.#start + index * DIRENT_SIZE + 10] ?? 0] ?? 0
   }
 
   #nid(index: number): number {

@@ -2,19 +2,14 @@
 // the time nor the order in which names were inserted leaves a trace.
 
 import { createHash } from 'node:crypto'
-import { escapeText } from '../byte-string.js'
-import { OcimountError } from '../errors.js'
-import { crc32c } from './crc32c.js'
+import { checkDevices, writeChecksum, writeDeviceTable } from './device-table.js'
 import {
   BLOCK_BITS,
   BLOCK_SIZE,
-  CHECKSUM_COVERAGE,
   COMPAT_SB_CHKSUM,
   DEVICE_SLOT_SIZE,
-  DEVICE_TAG_SIZE,
   INCOMPAT_CHUNKED_FILE,
   INCOMPAT_DEVICE_TABLE,
-  MAX_DEVICE_BLOCKS,
   SB,
   SUPERBLOCK_MAGIC,
   SUPERBLOCK_OFFSET,
@@ -61,50 +56,6 @@ export function writeErofs(root: ErofsNode, devices: readonly ErofsDevice[]): Er
   return { image, rootNid: tree.root.nid, inodeCount: tree.inodes.length }
 }
 
-/** The device table's length is a 16-bit number. */
-const MAX_DEVICES = 0xffff
-
-function checkDevices(devices: readonly ErofsDevice[]): void {
-  if (devices.length > MAX_DEVICES) {
-    throw new OcimountError(
-      'LIMIT_EXCEEDED',
-      `Cannot write an EROFS image over ${devices.length} devices: it can have ${MAX_DEVICES}`,
-    )
-  }
-  for (const { tag, size } of devices) {
-    // The kernel refuses an empty tag; printable ASCII is what it may show in its log.
-    if (!/^[!-~]+$/.test(tag) || tag.length > DEVICE_TAG_SIZE || !isSize(size)) {
-      throw new OcimountError(
-        'INTERNAL',
-        `Cannot write device ${escapeText(tag)} to an EROFS image: its tag or size is not one`,
-      )
-    }
-    if (blocksOf(size) > MAX_DEVICE_BLOCKS) {
-      throw new OcimountError(
-        'LIMIT_EXCEEDED',
-        `Cannot write device ${tag} of ${size} bytes to an EROFS image: it is larger than 2 TiB`,
-        { details: { size, limit: MAX_DEVICE_BLOCKS * BLOCK_SIZE } },
-      )
-    }
-  }
-}
-
-function isSize(size: number): boolean {
-  return Number.isSafeInteger(size) && size >= 0
-}
-
-function blocksOf(size: number): number {
-  return Math.ceil(size / BLOCK_SIZE)
-}
-
-function writeDeviceTable(image: Buffer, offset: number, devices: readonly ErofsDevice[]): void {
-  for (const [index, { tag, size }] of devices.entries()) {
-    const slot = offset + index * DEVICE_SLOT_SIZE
-    image.write(tag, slot, 'latin1')
-    image.writeUInt32LE(blocksOf(size), slot + DEVICE_TAG_SIZE)
-  }
-}
-
 function writeSuperblock(
   image: Buffer,
   {
@@ -131,8 +82,7 @@ function writeSuperblock(
   superblock.writeUInt16LE(placement.deviceTableOffset / DEVICE_SLOT_SIZE, SB.devtSlotoff)
   writeUuid(image)
   // Last of all: it covers all of the above.
-  const covered = superblock.subarray(0, CHECKSUM_COVERAGE)
-  superblock.writeUInt32LE(crc32c(0xffffffff, covered), SB.checksum)
+  writeChecksum(image)
 }
 
 /**

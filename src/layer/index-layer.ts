@@ -57,18 +57,22 @@ export interface IndexLayerOptions {
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
   readonly limits?: LayerLimits | undefined
+  /** Takes the bytes where they lie in the local file, and refuses a layer that is packed. */
+  readonly inPlace?: boolean | undefined
 }
 
 /**
  * Gives what can be had without reading a byte of the layer, or undefined when it has to be indexed.
  *
- * Costs a look at a few small files. What was lost from the cache since is made again by the methods of the result.
+ * Costs a look at a few small files. What was lost from the cache since is made again by the methods of the result. With
+ * `inPlace` the device is a region of the local file.
  *
  * @throws OcimountError `STORAGE_FAILED`, `IMAGE_INVALID` for a DiffID that cannot be verified
  */
 export async function findIndexedLayer(
   blob: LayerBlob,
   cache: Cache,
+  { inPlace = false }: Pick<IndexLayerOptions, 'inPlace'> = {},
 ): Promise<KnownLayer | undefined> {
   const { region, diffId } = blob
   if (await isVerifiedRegion(blob, cache)) {
@@ -79,7 +83,7 @@ export async function findIndexedLayer(
       loadToc: async () => (await readToc(diffId, cache)) ?? (await relistPlain(blob, cache)),
     }
   }
-  if (!(await isDataUsable(blob, cache))) return undefined
+  if (inPlace || !(await isDataUsable(blob, cache))) return undefined
   return {
     layerId: diffId,
     verification: 'verified',
@@ -96,19 +100,19 @@ export async function findIndexedLayer(
  *
  * @throws OcimountError `DIGEST_MISMATCH` for bytes that are not what the image says, also as the reason why they
  *   cannot be read; `SIZE_MISMATCH`; with right digests `TAR_CORRUPT`, `LAYER_CORRUPT`, `COMPRESSION_UNSUPPORTED`,
- *   `LIMIT_EXCEEDED`; `IMAGE_UNSUPPORTED` for digests of an unknown kind; `SOURCE_CHANGED`, `STORAGE_FULL`,
- *   `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
+ *   `LIMIT_EXCEEDED`; `IMAGE_UNSUPPORTED` for digests of an unknown kind, and with `inPlace` for a packed layer;
+ *   `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
  */
 export async function indexLayer(
   blob: LayerBlob,
   options: IndexLayerOptions,
 ): Promise<IndexedLayer> {
   checkDigests(blob)
-  const { cache } = options
-  const known = await findIndexedLayer(blob, cache)
+  const known = await findIndexedLayer(blob, options.cache, options)
   if (known !== undefined) return { ...known, toc: await known.loadToc() }
   const compression = await lookAt(blob)
   if (compression === 'none') return indexPlain(blob, options)
+  if (options.inPlace === true) throw packedError(blob, compression)
   if (compression === 'gzip' || compression === 'zstd') {
     return indexPacked(blob, compression, options)
   }
@@ -116,6 +120,15 @@ export async function indexLayer(
     'COMPRESSION_UNSUPPORTED',
     `Cannot read layer ${blob.diffId}: it is packed with ${compression}; only gzip and zstd are supported`,
     { details: { compression } },
+  )
+}
+
+function packedError({ diffId }: LayerBlob, compression: Compression): OcimountError {
+  return new OcimountError(
+    'IMAGE_UNSUPPORTED',
+    `Cannot read layer ${diffId} directly: it is packed with ${compression}; mount it without --direct, or ` +
+      'write the image with plain layers, as docker save and skopeo copy docker-archive: do',
+    { details: { layer: diffId, compression } },
   )
 }
 

@@ -2,6 +2,7 @@
 // filesystem; everything around it (overlay, state, unmounting) is the same for all of them.
 
 import type { ByteString } from '../byte-string.js'
+import type { Cache } from '../cache/cache.js'
 import type { ErofsImage } from '../erofs/reader.js'
 import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
@@ -22,6 +23,12 @@ export interface MountFlags {
    * in what the kernel shows of the mount, by which list-mounts.ts knows a dead one.
    */
   readonly workDirectory?: string
+  /**
+   * Has the kernel read the layers' files by itself: nobody serves the mount, which outlives this process, and the files must
+   * not change while it is there. The metadata goes to a file without a name beside this cache. Only the driver `kernel` can,
+   * and only for devices that are regions of local files.
+   */
+  readonly direct?: Pick<Cache, 'root' | 'writeUnnamed'>
 }
 
 /** What is served. */
@@ -52,12 +59,14 @@ export interface DriverLimit {
   readonly detail: string
 }
 
-/** A mounted filesystem that this process serves. */
+/** A mounted filesystem that this process serves, or with {@link MountFlags.direct} nobody. */
 export interface LiveMount {
   /** Canonical. */
   readonly mountpoint: string
   /** `major:minor` of the filesystem at the mount point, for the state of live mounts. */
   readonly device: string
+  /** True where nobody serves it. `finished` then tells that it has left the table of mounts. */
+  readonly isDirect: boolean
   /**
    * Resolves when the filesystem is gone, by whatever way: `unmount`, somebody's umount(8), the end of the last
    * mount namespace that had a copy, an aborted connection. Until then there may be readers. Never rejects.
@@ -76,6 +85,26 @@ export interface LiveMount {
 
 /** The drivers, best first; `auto` takes the first that works. */
 export const DRIVER_NAMES = ['kernel', 'fuse', 'fuse-native'] as const
+
+export type DriverName = 'auto' | (typeof DRIVER_NAMES)[number]
+
+/**
+ * Names the drivers to try, best first.
+ *
+ * @throws OcimountError `USAGE` for a direct mount with a driver that has none
+ */
+export function candidateDrivers(
+  wanted: DriverName,
+  isDirect: boolean,
+): readonly MountDriver['name'][] {
+  const fit: readonly MountDriver['name'][] = isDirect ? ['kernel'] : DRIVER_NAMES
+  const candidates = fit.filter((name) => wanted === 'auto' || name === wanted)
+  if (candidates.length > 0) return candidates
+  throw new OcimountError(
+    'USAGE',
+    `Cannot mount directly with the driver ${wanted}: only the driver kernel can`,
+  )
+}
 
 /** One way of mounting. */
 export interface MountDriver {

@@ -65,6 +65,7 @@ async function start(
   return {
     mountpoint,
     device: entry.device,
+    isDirect: false,
     finished: session.ended.then(() => {
       release(Fuse, server)
     }),

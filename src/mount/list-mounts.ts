@@ -1,16 +1,17 @@
 // Finds live mounts and cleans up after serving processes that died: kill -9 leaves a state directory, and a mount on which
-// every call answers ENOTCONN (FUSE), or all that is not in memory EIO (EROFS, overlay).
+// every call answers ENOTCONN (FUSE), or all that is not in memory EIO (EROFS, overlay). A direct mount is alive without a
+// process, as long as the table of mounts has it.
 
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, realpath, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import { judgeOwner } from '../cache/process-owner.js'
+import { isOfThisBoot, judgeOwner } from '../cache/process-owner.js'
 import { messageOf, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { locateMountpoint } from './mountpoint.js'
 import { existingRuntimeDirs } from './runtime-dir.js'
-import { readRecord, type MountRecord } from './state.js'
+import { currentMountNamespace, readRecord, type MountRecord } from './state.js'
 import { detach } from './unmount.js'
 
 /** A live mount and where its state is. */
@@ -23,7 +24,7 @@ const ID = /^[0-9a-f]{12}$/
 /** A directory without a record is a half-done start, or what is left of one after this time. */
 const ABANDONED_MS = 60_000
 
-/** Gives this user's mounts whose serving process runs, oldest first; cleans up after the others. */
+/** Gives this user's mounts that are alive, oldest first; cleans up after the others. */
 export async function listMounts(): Promise<FoundMount[]> {
   const found: FoundMount[] = []
   for (const runtimeDir of await existingRuntimeDirs()) {
@@ -32,13 +33,31 @@ export async function listMounts(): Promise<FoundMount[]> {
       const record = ID.test(name) ? await readRecord(directory) : undefined
       if (record === undefined) await removeAbandoned(directory, name)
       else if (judgeOwner(record.owner) !== 'dead') found.push({ record, directory })
+      else if (await needsNoOwner(record)) found.push({ record: unserved(record), directory })
       else await cleanUp({ record, directory })
     }
   }
   return found.sort((a, b) => (a.record.since < b.record.since ? -1 : 1))
 }
 
-/** Gives the live mount at a path, or with an id. */
+async function findWrong(
+  mounts: readonly FoundMount[],
+  mountpoint: string,
+): Promise<FoundMount | undefined> {
+  const wrong = mounts.filter(({ record }) => record.direct && record.verification === 'failed')
+  if (wrong.length === 0) return undefined
+  // Detached, so that going there asks no server.
+  const path = await realpath(mountpoint).catch(() => mountpoint)
+  return wrong.findLast(({ record }) => record.mountpoint === path)
+}
+
+/** Removes the state of a direct mount that was detached. */
+export async function forgetMount({ record, directory }: FoundMount): Promise<void> {
+  if (record.verification === 'failed') await rm(directory, { recursive: true, force: true })
+  else await listMounts()
+}
+
+/** Gives the live mount at a path, or with an id; or the direct one that was there until it was found wrong. */
 export async function findMount(mountpointOrId: string): Promise<FoundMount | undefined> {
   const mounts = await listMounts()
   const entries = await readMountinfo()
@@ -48,8 +67,37 @@ export async function findMount(mountpointOrId: string): Promise<FoundMount | un
   return (
     atPath.find(({ record }) => record.device === device) ??
     atPath.at(-1) ??
-    mounts.find(({ record }) => record.id === mountpointOrId)
+    mounts.find(({ record }) => record.id === mountpointOrId) ??
+    (await findWrong(mounts, mountpointOrId))
   )
+}
+
+/** Tells whether a mount is one that works though its process is dead. */
+async function needsNoOwner({
+  id,
+  direct,
+  state,
+  verification,
+  owner,
+  mountNamespace,
+}: MountRecord): Promise<boolean> {
+  if (!direct || !isOfThisBoot(owner)) return false
+  // Detached, but perhaps not by all that have files open there; shown until somebody unmounts it.
+  if (verification === 'failed') return true
+  if (state !== 'ready') return false
+  // The table of another namespace is not ours to read; whoever lives there cleans up.
+  if (mountNamespace !== currentMountNamespace()) return true
+  return (await readMountinfo()).some((entry) => isOurMount(entry) && bearsId(entry, id))
+}
+
+/** What is to be said of a mount that no process looks after. */
+function unserved(record: MountRecord): MountRecord {
+  const { verification } = record
+  return {
+    ...record,
+    pid: null,
+    verification: verification === 'pending' ? 'unknown' : verification,
+  }
 }
 
 async function cleanUp({ record, directory }: FoundMount): Promise<void> {
@@ -74,18 +122,25 @@ async function cleanUp({ record, directory }: FoundMount): Promise<void> {
 /**
  * Tells whether a mount is what a dead process left; somebody else may have mounted there since.
  *
- * EROFS and an overlay go on answering from memory, and numbers of devices are used again. But the path of the state
- * directory is in the source of the one and in the lowerdir of the other, from the first moment on.
+ * EROFS and an overlay go on answering from memory, and numbers of devices are used again; but see {@link bearsId}.
  */
 async function isDead(entry: MountEntry, { id }: MountRecord): Promise<boolean> {
   if (!isOurMount(entry)) return false
-  if (entry.fsType !== FUSE_TYPE) return `${entry.source},${entry.superOptions}`.includes(`/${id}/`)
+  if (entry.fsType !== FUSE_TYPE) return bearsId(entry, id)
   try {
     await stat(entry.mountpoint)
     return false
   } catch (error) {
     return systemErrorCode(error) === 'ENOTCONN'
   }
+}
+
+/**
+ * Tells whether an EROFS or an overlay belongs to a state directory, whose path is in the source of the one and in the lowerdir
+ * of the other, from the first moment on.
+ */
+function bearsId({ source, superOptions }: MountEntry, id: string): boolean {
+  return `${source},${superOptions}`.includes(`/${id}/`)
 }
 
 async function removeAbandoned(directory: string, name: string): Promise<void> {

@@ -14,7 +14,9 @@ import { escapeText } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import {
+  candidateDrivers,
   checkTarget,
+  type DriverName,
   type LiveMount,
   type MountDriver,
   type MountFlags,
@@ -28,9 +30,8 @@ import { mountAt, readMountinfo } from './mountinfo.js'
 import { checkMountpoint } from './mountpoint.js'
 import { checkOverlayAccess, mountOverlay } from './overlay.js'
 import { runTool } from './run-tool.js'
+import { unservedMount } from './unserved-mount.js'
 import { detach, detachMount } from './unmount.js'
-
-export type DriverName = 'auto' | MountDriver['name']
 
 export interface MountOptions extends MountFlags {
   readonly driver?: DriverName
@@ -46,11 +47,13 @@ export interface RootfsMount extends LiveMount {
 
 /**
  * Mounts an image at an existing directory. This process serves it until `finished`; it must not touch the mount with
- * synchronous calls meanwhile. The devices stay the caller's, to be closed after `finished`.
+ * synchronous calls meanwhile. The devices stay the caller's, to be closed after `finished`, or at any time where nobody serves
+ * the mount ({@link MountFlags.direct}).
  *
  * A failure leaves nothing behind.
  *
- * @throws OcimountError `MOUNTPOINT_INVALID`, `MOUNT_BUSY`, `MOUNT_DENIED`, `MOUNT_FAILED`, `DRIVER_UNAVAILABLE`
+ * @throws OcimountError `MOUNTPOINT_INVALID`, `MOUNT_BUSY`, `MOUNT_DENIED`, `MOUNT_FAILED`, `DRIVER_UNAVAILABLE`; for a direct
+ *   mount `USAGE`, `IMAGE_UNSUPPORTED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`
  */
 export async function mountRootfs(
   target: MountTarget,
@@ -59,15 +62,16 @@ export async function mountRootfs(
 ): Promise<RootfsMount> {
   checkTarget(target)
   const path = await checkMountpoint(mountpoint)
-  const { driver: name = 'auto', writable = false } = options
+  const { driver: wanted = 'auto', writable = false } = options
+  const names = candidateDrivers(wanted, options.direct !== undefined)
   if (writable === false) {
-    const { live, driver } = await mountWith(name, options, (mount) => mount(target, path))
+    const { live, driver } = await mountWith(names, options, (mount) => mount(target, path))
     return { ...live, driver, isWritable: false }
   }
   checkOverlayAccess()
   const work = await makeWorkDirectory(options.workDirectory)
   try {
-    const { live, driver } = await mountWith(name, options, (mount) =>
+    const { live, driver } = await mountWith(names, options, (mount) =>
       stack(mount, target, { path, work, options }),
     )
     return { ...live, driver, isWritable: true }
@@ -76,21 +80,20 @@ export async function mountRootfs(
   }
 }
 
-/** Best first. */
 const DRIVERS: readonly MountDriver[] = [kernelDriver, fuseDriver, fuseNativeDriver]
 
 /**
- * Mounts with the named driver, or with the first that works.
+ * Mounts with the first of the named drivers that works.
  *
  * One that cannot work here is passed over; one that should have worked and was refused by the kernel is passed over with
  * a warning in the log. Any other failure is not the driver's. What the last one says is the reason that is told.
  */
 async function mountWith(
-  name: DriverName,
+  names: readonly MountDriver['name'][],
   flags: MountFlags,
   attempt: (mount: PreparedDriver) => Promise<LiveMount>,
 ): Promise<{ readonly live: LiveMount; readonly driver: MountDriver['name'] }> {
-  const candidates = DRIVERS.filter((driver) => name === 'auto' || driver.name === name)
+  const candidates = names.flatMap((name) => DRIVERS.filter((driver) => driver.name === name))
   for (const driver of candidates) {
     let level: 'info' | 'warn' = 'info'
     try {
@@ -103,7 +106,7 @@ async function mountWith(
       log[level]({ driver: driver.name }, error.message)
     }
   }
-  throw new OcimountError('INTERNAL', `Cannot mount with the driver ${name}: there is none`)
+  throw new OcimountError('INTERNAL', `Cannot mount with ${names.join(', ')}: there is none`)
 }
 
 async function stack(
@@ -137,6 +140,7 @@ async function stack(
       await detach(path, true)
       throw error
     }
+    if (mount.isDirect) return unservedMount(entry)
     return {
       ...mount,
       mountpoint: path,

@@ -75,6 +75,7 @@ export function liveMount(entry: MountEntry, server: FuseServer): LiveMount {
   return {
     mountpoint: entry.mountpoint,
     device: entry.device,
+    isDirect: false,
     finished: server.ended,
     unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
     // Whatever is in the image is shown.

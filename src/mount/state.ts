@@ -1,11 +1,13 @@
-// The state of one live mount, a directory that its serving process keeps:
+// The state of one live mount, a directory that its serving process keeps, and that outlives it where the mount does (`direct`):
 //
 //   <runtime dir>/<id>/mount.json     what follows, replaced as a whole on every change
 //                      control.sock   see control.ts
 //                      log            for the serving process to write to
 //
 // starting ──▶ ready ──▶ (removed);  starting ──▶ failed ──▶ (removed by list-mounts.ts when the process is gone)
+// direct: ready stays when the process goes, and is removed by list-mounts.ts when the mount is gone
 
+import { readlinkSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -36,11 +38,17 @@ export interface MountRecord {
   /** `major:minor` of the filesystem at the mount point. */
   readonly device?: string
   readonly isWritable: boolean
+  /** The kernel reads the archive itself, so that the mount needs no process. */
+  readonly direct: boolean
+  /** Names the mount namespace that the mount was made in. */
+  readonly mountNamespace: string
   readonly options: Readonly<Record<string, string | number | boolean>>
-  readonly verification: 'verified' | 'pending' | 'failed'
+  /** `unknown`: the process that hashed a direct mount was killed before it knew. */
+  readonly verification: 'verified' | 'pending' | 'failed' | 'unknown'
   /** Why the mount failed, or its verification. */
   readonly error?: { readonly code: string; readonly message: string }
-  readonly pid: number
+  /** Null in what list-mounts.ts gives for a direct mount that no process looks after any more. */
+  readonly pid: number | null
   /** See cache/process-owner.ts: pid, start time, boot and namespaces. */
   readonly owner: string
   /** ISO 8601. */
@@ -48,7 +56,10 @@ export interface MountRecord {
 }
 
 /** What the serving process knows when it begins. */
-export type NewMount = Pick<MountRecord, 'mountpoint' | 'image' | 'options' | 'isWritable'>
+export type NewMount = Pick<
+  MountRecord,
+  'mountpoint' | 'image' | 'options' | 'isWritable' | 'direct'
+>
 /** What may change later. */
 export type MountChange = Partial<Omit<MountRecord, 'version' | 'id' | 'pid' | 'owner' | 'since'>>
 
@@ -80,6 +91,7 @@ export class MountState {
       id,
       state: 'starting',
       ...mount,
+      mountNamespace: currentMountNamespace(),
       layers: [],
       verification: 'pending',
       pid: process.pid,
@@ -144,6 +156,11 @@ export class MountState {
       throw failed(this.directory, error)
     }
   }
+}
+
+/** Names the mount namespace of this process, whose table of mounts is all that it sees. */
+export function currentMountNamespace(): string {
+  return readlinkSync('/proc/self/ns/mnt')
 }
 
 /** Gives where the control socket of a state directory is. */

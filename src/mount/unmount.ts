@@ -48,8 +48,11 @@ export async function detachMount(mount: MountEntry, isLazy: boolean): Promise<v
   await detach(path, isLazy)
 }
 
-// The kernel gives the numbers of a dead mount to the next one, the device's as well as its own.
-function isSameMount(entry: MountEntry, mount: MountEntry): boolean {
+/**
+ * Tells whether two entries, of two readings of the table, are one mount. The kernel gives the numbers of a dead mount to the
+ * next one, the device's as well as its own.
+ */
+export function isSameMount(entry: MountEntry, mount: MountEntry): boolean {
   return (
     entry.mountId === mount.mountId &&
     entry.mountpoint === mount.mountpoint &&

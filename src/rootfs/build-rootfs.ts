@@ -25,6 +25,8 @@ export interface BuildRootfsOptions {
   readonly cache: Cache
   /** When plain layers of local files are hashed (DESIGN section 7): by {@link Rootfs.verify}, or here. */
   readonly verify?: 'background' | 'before' | undefined
+  /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
+  readonly inPlace?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -60,7 +62,8 @@ export interface Rootfs {
  * what they claim; until a plain local layer was hashed, {@link Rootfs.isVerified} is false.
  *
  * @throws OcimountError of tar, layer and cache: `TAR_CORRUPT`, `LAYER_CORRUPT`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`,
- *   `COMPRESSION_UNSUPPORTED`, `LIMIT_EXCEEDED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`, `INTERRUPTED`
+ *   `COMPRESSION_UNSUPPORTED`, `IMAGE_UNSUPPORTED`, `LIMIT_EXCEEDED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`,
+ *   `INTERRUPTED`
  */
 export async function buildRootfs(
   image: { readonly layers: readonly LayerBlob[] },

@@ -26,6 +26,8 @@ export interface RootfsProgress {
 
 export interface PrepareOptions {
   readonly cache: Cache
+  /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
+  readonly inPlace?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
@@ -62,9 +64,9 @@ export async function prepareLayers(
 
 async function prepareLayer(
   { blob, what }: NumberedBlob,
-  { cache, onProgress, signal }: PrepareOptions,
+  { cache, onProgress, signal, inPlace }: PrepareOptions,
 ): Promise<PreparedLayer> {
-  const known = await findIndexedLayer(blob, cache)
+  const known = await findIndexedLayer(blob, cache, { inPlace })
   if (known !== undefined) {
     return {
       blob,
@@ -77,6 +79,7 @@ async function prepareLayer(
   const indexed = await indexLayer(blob, {
     cache,
     signal,
+    inPlace,
     onProgress:
       onProgress &&
       ((progress) => {

@@ -172,10 +172,10 @@ eachDriver(
       const args = ['-c', READERS, path, String(seed), '150', String(FILES)]
       return once(spawn('python3', args, { stdio: ['ignore', 'ignore', 'inherit'] }), 'exit')
     })
-    let isOver = false
-    const all = Promise.all(readers).finally(() => (isOver = true))
+    const progress = { isOver: false }
+    const all = Promise.all(readers).finally(() => (progress.isOver = true))
     let most = 0
-    while (!isOver) {
+    while (!progress.isOver) {
       most = Math.max(most, spaceOf(layerFile(mounted, 'data')))
       await new Promise((resolve) => setTimeout(resolve, 50))
     }

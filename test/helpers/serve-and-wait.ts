@@ -1,7 +1,8 @@
 // Serves a small tree at argv[2] until it is unmounted. Prints `ready`, then the id of the state it keeps if argv[3]
 // says `state`; argv[4] may be `writable`, a flag such as `suid`, or `-`; argv[5] names the driver.
 
-import { mountRootfs, type DriverName } from '../../src/mount/mount.js'
+import type { DriverName } from '../../src/mount/driver.js'
+import { mountRootfs } from '../../src/mount/mount.js'
 import { serveControl } from '../../src/mount/control.js'
 import { MountState } from '../../src/mount/state.js'
 import { contiguous, directory } from './erofs-tree.js'
@@ -15,7 +16,13 @@ const isWritable = flag === 'writable'
 
 if (keepState === 'state') {
   const image = { reference: 'test.tar', name: 'test:latest' }
-  const state = await MountState.create({ mountpoint, image, options: {}, isWritable })
+  const state = await MountState.create({
+    mountpoint,
+    image,
+    options: {},
+    isWritable,
+    direct: false,
+  })
   const mount = await mountRootfs(target, mountpoint, {
     driver: driver as DriverName,
     writable: isWritable,

@@ -135,6 +135,21 @@ t.test('findIndexedLayer() knows a layer only after its bytes were hashed', asyn
   }
 })
 
+t.test('in place, a layer is where its file has it, or refused', async (t) => {
+  const dir = t.testdir()
+  const cache = await openCache(dir)
+  const plain = writeBlob(join(dir, 'plain'), TAR, { around: 512, digest: undefined })
+  const packed = writeBlob(join(dir, 'packed'), gzipSync(TAR), { tar: TAR })
+  await indexLayer(packed, { cache })
+  const inPlace = { cache, inPlace: true }
+  t.equal(await findIndexedLayer(plain, cache, inPlace), undefined)
+  const device = await (await indexLayer(plain, inPlace)).openDevice()
+  t.match(device.native(0), { kind: 'region', offset: 512, size: TAR.length })
+  await device.close()
+  const refusal = { code: 'IMAGE_UNSUPPORTED', message: /it is packed with gzip/ }
+  await t.rejects(indexLayer(packed, inPlace), refusal)
+})
+
 t.test('findIndexedLayer() makes again what was lost from the cache', async (t) => {
   const dir = t.testdir()
   const cache = await openCache(dir)

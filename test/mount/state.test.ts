@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, statSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  readlinkSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { currentOwnerTag } from '../../src/cache/process-owner.js'
@@ -10,6 +18,7 @@ const NEW: NewMount = {
   image: { reference: 'app.tar', name: 'app:latest', digest: 'sha256:ab' },
   options: { allowOther: true },
   isWritable: false,
+  direct: false,
 }
 
 function useRuntimeDir(t: Test): string {
@@ -33,6 +42,7 @@ t.test('MountState keeps a record that others can read', async (t) => {
     id: state.id,
     state: 'starting',
     ...NEW,
+    mountNamespace: readlinkSync('/proc/self/ns/mnt'),
     layers: [],
     verification: 'pending',
     pid: process.pid,
