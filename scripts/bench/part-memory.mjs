@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { dropCaches, run, sleep } from './measure.mjs'
 import { Ocimount } from './ocimount.mjs'
 
-/** A server tidies up a second after the last of its work. */
-const SETTLING_MS = 3000
+/** A server tidies up within three seconds of the last of its work. */
+const SETTLING_MS = 5000
 
 export function measureMemory({ images, ocimount, samples, runs }) {
   const node = join(ocimount.work, 'node')

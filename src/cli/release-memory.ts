@@ -8,17 +8,22 @@ import { loadNative } from '../native.js'
 
 /** What a collection frees outside of the heap is freed by other threads, some time after it. */
 const SWEEPING_MS = 1000
+/** What a finished task still holds at the first collection is garbage at the next. */
+const ROUNDS = 3
 
 /**
- * Collects garbage and, a second later, returns its pages to the system. Takes some tens of milliseconds of the calling thread
- * each time, and does not keep the process alive.
+ * Collects garbage, and returns its pages to the system a second later; then the same again. Takes some tens of milliseconds
+ * of the calling thread each time, and does not keep the process alive.
  */
 export function releaseMemory(): void {
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as () => void
+  collectAndTrim(runInNewContext('gc') as () => void, ROUNDS)
+}
+
+function collectAndTrim(collect: () => void, rounds: number): void {
   collect()
   setTimeout(() => {
-    collect()
     loadNative()?.trimMemory()
+    if (rounds > 1) collectAndTrim(collect, rounds - 1)
   }, SWEEPING_MS).unref()
 }
