@@ -31,6 +31,7 @@ const FILESYSTEMS = {
   squashfs: "the kernel's squashfs, zstd",
   squashfuse: 'squashfuse_ll, zstd',
 }
+const PICTURE = '![The medians below as bars](scripts/bench/speed.svg)'
 const TASKS = { find: 'find', tar: 'tar', read: 'cat', numpy: 'import numpy' }
 
 /** Gives the Markdown of all that was measured. */
@@ -86,8 +87,8 @@ function memory(samples) {
   const median = (name) => samples.median(`memory.${name}`)
   if (median('plain.bytes') === undefined) return undefined
   const pss = ['kernel', 'fuse'].map((driver) => {
-    const [small, big] = ['plain', 'big'].map((image) =>
-      megabytes(median(`${image}.${driver}.first.pss`)),
+    const [small, big] = ['plain', 'big'].map(
+      (image) => megabytes(median(`${image}.${driver}.first.pss`)) ?? 'n/a',
     )
     return `\`${driver}\` ${small} (${big})`
   })
@@ -109,7 +110,7 @@ export function updateReadme(results) {
   if (!between.test(old)) throw new Error('the README has no place for the figures')
   writeFileSync(
     readme,
-    old.replace(between, (_, begin, end) => `${begin}\n${describe(results)}\n${end}`),
+    old.replace(between, (_, begin, end) => `${begin}\n${PICTURE}\n\n${describe(results)}\n${end}`),
   )
   writeFileSync(fileURLToPath(new URL('speed.svg', import.meta.url)), draw(results))
 }

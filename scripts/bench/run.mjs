@@ -62,7 +62,7 @@ for (const part of parts) PARTS[part]({ images, ocimount, samples, runs })
 
 const processor = cpus()[0]?.model ?? 'CPU'
 const results = {
-  machine: `Linux ${release()}, Node.js ${process.version}, ${availableParallelism()} × ${processor}`,
+  machine: `Linux ${release().split('-')[0]}, Node.js ${process.version}, ${availableParallelism()} × ${processor}`,
   runs,
   samples: samples.values,
 }

@@ -5,10 +5,10 @@ import { isOcimountError, messageOf } from '../errors.js'
 import { log } from '../logger.js'
 import { serveControl, type MountStatus } from '../mount/control.js'
 import type { RootfsMount } from '../mount/mount.js'
+import { releaseMemory } from '../mount/release-memory.js'
 import type { MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { MountSummary } from './mount-summary.js'
-import { releaseMemory } from './release-memory.js'
 
 /** Any time; a timer is what keeps Node.js from ending. */
 const STAYING_MS = 3_600_000

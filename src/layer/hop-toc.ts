@@ -1,7 +1,8 @@
 // Lists a plain tar by hopping from header to header; file content is not read. How much one read takes adapts:
 // among small files a large window holds many headers, among large files a small one wastes nothing.
 // Measured warm, in processor time: 15,000 entries of 40 KB 0.08 to 0.2 s, 44,162 entries of a real 671 MB layer 0.2 s,
-// 300,000 small files 0.75 s and 160 MB of memory.
+// 300,000 small files 0.75 s and 160 MB of memory. What the window costs: of a 349 MB layer with many files of some 20 KB it
+// reads 207 MB in 210 calls; growing only below 16 KB per entry reads 104 MB in 1,076, in about the same processor time.
 
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
