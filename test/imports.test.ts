@@ -14,7 +14,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   'byte-string': [],
   // The addon's declarations lie beside src/.
   native: ['..'],
-  index: ['reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
+  index: ['bundle', 'reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
   image: [],
   reference: ['image'],
   tar: [],
@@ -25,7 +25,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   rootfs: ['layer', 'erofs', 'cache', 'tar', 'image', 'native'],
   source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
   mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
-  cli: ['reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
+  bundle: ['rootfs', 'erofs', 'layer', 'tar', 'image'],
+  cli: ['bundle', 'reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
 }
 
 /** Rooms that parse bytes and must not be able to read any by themselves. */

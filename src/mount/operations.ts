@@ -7,10 +7,10 @@
 import { constants as fsConstants } from 'node:fs'
 import { constants as osConstants } from 'node:os'
 import { textOf, type ByteString } from '../byte-string.js'
-import type { ErofsDirent, ErofsImage, ErofsInode, ErofsPiece } from '../erofs/reader.js'
+import type { ErofsDirent, ErofsImage, ErofsInode } from '../erofs/reader.js'
 import { splitXattrName } from '../erofs/xattr-name.js'
-import { OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
+import { readContent } from '../rootfs/read-content.js'
 import { DirectoryCache } from './directory-cache.js'
 import { checkTarget, type MountTarget } from './driver.js'
 
@@ -90,22 +90,7 @@ export class RootfsOperations {
    * @throws OcimountError what {@link LayerDevice.read} throws, `CACHE_CORRUPT`
    */
   async read(nid: number, target: Buffer, fileOffset: number): Promise<number> {
-    const pieces = this.#image.extents(nid, fileOffset, target.length)
-    const [first] = pieces
-    if (first === undefined) return 0
-    if (pieces.length === 1) {
-      await this.#readPiece(first, target, fileOffset)
-      return first.length
-    }
-    const outcomes = await Promise.allSettled(
-      pieces.map(async (piece) => this.#readPiece(piece, target, fileOffset)),
-    )
-    let length = 0
-    for (const [index, outcome] of outcomes.entries()) {
-      if (outcome.status === 'rejected') throw outcome.reason
-      length += pieces[index]?.length ?? 0
-    }
-    return length
+    return readContent({ image: this.#image, devices: this.#devices }, { nid, target, fileOffset })
   }
 
   /** Gives the entries of a directory, `.` and `..` among them, or -ENOTDIR. */
@@ -177,18 +162,5 @@ export class RootfsOperations {
 
   #isKind(nid: number, kind: number): boolean {
     return (this.#image.inode(nid).mode & S_IFMT) === kind
-  }
-
-  async #readPiece(piece: ErofsPiece, target: Buffer, fileOffset: number): Promise<void> {
-    const start = piece.fileOffset - fileOffset
-    const part = target.subarray(start, start + piece.length)
-    if (piece.device === 'zero') part.fill(0)
-    else await this.#device(piece.device).read(part, piece.deviceOffset)
-  }
-
-  #device(index: number): LayerDevice {
-    const device = this.#devices[index]
-    if (device !== undefined) return device
-    throw new OcimountError('CACHE_CORRUPT', `Cannot read a file: there is no device ${index}`)
   }
 }
