@@ -25,7 +25,7 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   rootfs: ['layer', 'erofs', 'cache', 'tar', 'image', 'native'],
   source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
   mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
-  bundle: ['rootfs', 'erofs', 'layer', 'tar', 'image'],
+  bundle: ['mount', 'rootfs', 'erofs', 'layer', 'image'],
   cli: ['bundle', 'reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
 }
 

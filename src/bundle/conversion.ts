@@ -1,10 +1,10 @@
 // What a conversion is given and what it gives.
 
-import type { ByteString } from '../byte-string.js'
 import type { Digest } from '../image/digest.js'
 import type { ImageConfig } from '../image/image-config.js'
 import type { ImageTree } from './image-tree.js'
 import type { BundleOptions, HostFacts } from './options.js'
+import type { Origin } from './origin.js'
 import type { RuntimeConfig } from './runtime-config.js'
 
 /** The parts of an image that a conversion needs; every `Image` of the sources has them. */
@@ -39,12 +39,21 @@ export interface BundleFile {
 
 export interface MountPoint {
   /** Absolute and clean. */
-  readonly path: ByteString
+  readonly path: string
   readonly isFile: boolean
-  /** A symbolic link in its place, or on the way, is replaced instead of followed. */
-  readonly isStrict: boolean
-  /** Words for messages, such as `volume` or `working directory`. */
-  readonly what: string
-  /** Whose the path is: the image's are refused as invalid images, the caller's as usage. */
-  readonly origin: 'image' | 'option' | 'profile'
+  /** How strictly it is looked at; see mount-points.ts. */
+  readonly role: MountPointRole
+  readonly origin: Origin
 }
+
+/**
+ * - `runtime`: `/proc`, `/sys`, `/dev`
+ * - `profile`: another directory that the profile mounts something at
+ * - `etc`: a file of /etc that something is mounted over
+ * - `etc-spare`: one that nothing is mounted over, but another tool may want to
+ * - `volume`: of the image
+ * - `mount`: of the caller
+ * - `cwd`: the working directory
+ */
+export type MountPointRole =
+  'runtime' | 'profile' | 'etc' | 'etc-spare' | 'volume' | 'mount' | 'cwd'

@@ -70,10 +70,10 @@ export interface HostFacts {
   /** Of the runtime's process, which becomes root of a new user namespace. */
   readonly uid: number
   readonly gid: number
-  /** Ids that exist in the user namespace of the runtime; undefined outside the tests' initial one means all. */
+  /** Ids that exist in the user namespace of the runtime; undefined where all do, as outside of any. */
   readonly uidMap: readonly IdMapping[] | undefined
   readonly gidMap: readonly IdMapping[] | undefined
-  /** Whether setgroups(2) is denied in the user namespace. */
+  /** Whether setgroups(2) is denied in that namespace. */
   readonly isSetgroupsDenied: boolean
   /** Version 2 alone, not a hybrid; then a container has a cgroup namespace. */
   readonly isCgroupV2: boolean
@@ -83,6 +83,8 @@ export interface HostFacts {
   readonly thermalThrottlePaths: readonly string[]
   /** Files of {@link HOST_NETWORK_FILES} that exist, with the flags of their mounts that a user namespace locks. */
   readonly networkFiles: ReadonlyMap<string, readonly string[]>
+  /** Major and minor version of the kernel. */
+  readonly kernel: readonly [number, number]
   /** The machine's seccomp profile, where there is one. */
   readonly seccomp: SeccompProfile | undefined
 }

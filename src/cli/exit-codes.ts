@@ -33,6 +33,7 @@ const EXIT_STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   REFERENCE_NOT_FOUND: EXIT.notFound,
   PLATFORM_NOT_FOUND: EXIT.notFound,
   PATH_NOT_FOUND: EXIT.notFound,
+  USER_NOT_FOUND: EXIT.notFound,
   DIGEST_MISMATCH: EXIT.verification,
   SIZE_MISMATCH: EXIT.verification,
   SOURCE_CHANGED: EXIT.verification,

@@ -1,0 +1,54 @@
+// Maps of user and group ids between a container and the machine (user_namespaces(7)).
+
+import { OcimountError } from '../errors.js'
+import { quote } from '../image/quote.js'
+import type { IdMapping } from './runtime-config.js'
+
+/** The kernel takes no more lines than these. */
+const MAX_MAPPINGS = 340
+/** One more than the largest id; -1 is none. */
+const ID_LIMIT = 2 ** 32 - 1
+
+/**
+ * Parses maps of the form `CONTAINER:HOST:SIZE`, several of them between commas or in several texts.
+ *
+ * @throws OcimountError `USAGE` for another form, an empty or overflowing range, ranges that overlap on either side, or
+ *   more than {@link MAX_MAPPINGS}
+ */
+export function parseIdMappings(texts: readonly string[]): IdMapping[] {
+  const mappings = texts.flatMap((text) => text.split(',')).map(parseMapping)
+  if (mappings.length > MAX_MAPPINGS) {
+    throw invalid(texts.join(','), `it has more than ${MAX_MAPPINGS} ranges`)
+  }
+  for (const side of ['containerID', 'hostID'] as const) {
+    const sorted = mappings.toSorted((a, b) => a[side] - b[side])
+    for (const [index, mapping] of sorted.entries()) {
+      const before = sorted[index - 1]
+      if (before !== undefined && before[side] + before.size > mapping[side]) {
+        const where = side === 'hostID' ? 'on the host' : 'in the container'
+        throw invalid(texts.join(','), `two of its ranges overlap ${where}`)
+      }
+    }
+  }
+  return mappings
+}
+
+/** Tells whether an id of the container exists outside. */
+export function isMapped(id: number, mappings: readonly IdMapping[]): boolean {
+  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
+}
+
+function parseMapping(text: string): IdMapping {
+  const match = /^([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})$/.exec(text)
+  if (match === null) throw invalid(text, 'it is not of the form CONTAINER:HOST:SIZE')
+  const [containerID = 0, hostID = 0, size = 0] = match.slice(1).map(Number)
+  if (size === 0) throw invalid(text, 'its size is 0')
+  if (Math.max(containerID, hostID) + size > ID_LIMIT) {
+    throw invalid(text, `it goes beyond ${ID_LIMIT - 1}`)
+  }
+  return { containerID, hostID, size }
+}
+
+function invalid(text: string, why: string): OcimountError {
+  return new OcimountError('USAGE', `Cannot use id map ${quote(text)}: ${why}`)
+}
