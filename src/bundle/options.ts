@@ -2,9 +2,11 @@
 // and the facts about the machine that it depends on (host-facts.ts finds them out).
 
 import type { Platform } from '../image/platform.js'
-import type { ProfileName } from './profiles.js'
 import type { IdMapping, RuntimeMount } from './runtime-config.js'
 import type { SeccompProfile } from './seccomp.js'
+
+export const PROFILE_NAMES = ['default', 'runc', 'umoci', 'containerd', 'docker', 'podman'] as const
+export type ProfileName = (typeof PROFILE_NAMES)[number]
 
 /** All optional: what is left out is as the image and the profile say. */
 export interface BundleOptions {

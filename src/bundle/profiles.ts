@@ -1,14 +1,12 @@
 // The profiles by name (checklist C-095).
 
+import type { ProfileName } from './options.js'
 import { CONTAINERD_PROFILE } from './profiles/containerd.js'
 import { DOCKER_PROFILE } from './profiles/docker.js'
 import { PODMAN_PROFILE } from './profiles/podman.js'
 import { DEFAULT_PATH, DEFAULT_TERM, type Profile } from './profiles/profile.js'
 import { RUNC_PROFILE } from './profiles/runc.js'
 import { UMOCI_PROFILE } from './profiles/umoci.js'
-
-export const PROFILE_NAMES = ['default', 'runc', 'umoci', 'containerd', 'docker', 'podman'] as const
-export type ProfileName = (typeof PROFILE_NAMES)[number]
 
 /**
  * Our own: runc's mounts and namespaces, podman's capabilities and its masked and read-only paths, no new privileges. A
