@@ -90,7 +90,8 @@ function checkPlatform(
   }
   // What an image does not say was warned about when its config was read.
   if (architecture === '') return
-  const platform = { ...config, os: 'linux', architecture }
+  const variant = config.variant === undefined ? {} : { variant: config.variant }
+  const platform = { os: 'linux', architecture, ...variant }
   if (matchesPlatform(platform, options.host.platform)) return
   const why = `it is for ${formatPlatform(platform)}, and this machine is ${formatPlatform(options.host.platform)}`
   if (options.mustStart) {

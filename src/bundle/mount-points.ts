@@ -97,7 +97,8 @@ class Planner {
   readonly entries: GeneratedEntry[] = []
   readonly replaced: ByteString[] = []
   readonly #tree: ImageTree
-  readonly #added = new Set<string>()
+  /** Whether each added path is a file. */
+  readonly #added = new Map<string, boolean>()
   /** Resolved places of the mounts so far. */
   readonly #mounts: string[] = []
 
@@ -164,13 +165,23 @@ class Planner {
   }
 
   #addFrom(start: number, point: MountPoint, parts: readonly ByteString[]): void {
-    const problem = parts.slice(start).find((part) => nameProblem(part) !== undefined)
-    if (problem !== undefined) throw refusedPoint(point, nameProblem(problem) ?? '')
+    const wanted: GeneratedEntry[] = []
     for (let length = start + 1; length <= parts.length; length++) {
+      const problem = nameProblem(parts[length - 1] ?? ('' as ByteString))
+      if (problem !== undefined) throw refusedPoint(point, problem)
       const path = parts.slice(0, length).join('/') as ByteString
-      if (this.#added.has(path)) continue
-      this.#added.add(path)
-      this.entries.push({ path, isFile: point.isFile && length === parts.length })
+      const isFile = point.isFile && length === parts.length
+      if (this.#added.get(path) === !isFile) {
+        if (ROLES[point.role].inTheWay === 'leave') return
+        const why = `another mount needs /${escapeName(path)} to be a ${isFile ? 'directory' : 'file'}`
+        throw refusedPoint(point, why)
+      }
+      wanted.push({ path, isFile })
+    }
+    for (const entry of wanted) {
+      if (this.#added.has(entry.path)) continue
+      this.#added.set(entry.path, entry.isFile)
+      this.entries.push(entry)
     }
   }
 }

@@ -20,7 +20,7 @@ export interface WalkPathOptions {
   /** Whether a link at the very end is an obstacle instead of being followed. */
   readonly keepLastLink: boolean
   /** Paths that were added to the tree, or replaced something: nothing of the image is below them. */
-  readonly added: ReadonlySet<string>
+  readonly added: { readonly has: (path: string) => boolean }
 }
 
 /** Walks; undefined when the path goes through more links than the kernel follows. */

@@ -1,0 +1,140 @@
+// What people type, parsed; and what is wrong with it.
+
+import t, { type Test } from 'tap'
+import { CAPABILITIES, parseCapability } from '../../src/bundle/capabilities.js'
+import { parseIdMappings } from '../../src/bundle/id-mapping.js'
+import { parseMount, parseSize, parseVolume } from '../../src/bundle/mount-options.js'
+import {
+  parseAnnotations,
+  parseCpus,
+  parseEntrypoint,
+  parseEnv,
+  parseHostname,
+  parsePidsLimit,
+} from '../../src/bundle/option-values.js'
+
+/** All of these are refused as usage. */
+function refuse<T>(t: Test, parse: (text: string) => T, texts: readonly string[]): void {
+  for (const text of texts) t.throws(() => parse(text), { code: 'USAGE' }, JSON.stringify(text))
+}
+
+t.test('parseMount()', async (t) => {
+  const bind = { destination: '/d', type: 'bind', source: '/s' }
+  const cases: readonly (readonly [string, object])[] = [
+    ['type=bind,src=/s,dst=/d', { ...bind, options: ['rbind', 'rprivate', 'rw'] }],
+    ['source=/s,destination=/d,readonly', { ...bind, options: ['rbind', 'rprivate', 'ro'] }],
+    ['src=/s,target=//d/,ro=true', { ...bind, options: ['rbind', 'rprivate', 'ro'] }],
+    ['src=/s,dst=/d,ro=0', { ...bind, options: ['rbind', 'rprivate', 'rw'] }],
+    [
+      'src=/s,dst=/d,bind-propagation=rslave,bind-nonrecursive',
+      { ...bind, options: ['bind', 'rslave', 'rw'] },
+    ],
+    [
+      '"src=/a,""b""=c",dst=/d',
+      { ...bind, source: '/a,"b"=c', options: ['rbind', 'rprivate', 'rw'] },
+    ],
+    [
+      'type=tmpfs,dst=/d,tmpfs-size=1m,tmpfs-mode=700',
+      {
+        ...{ destination: '/d', type: 'tmpfs', source: 'tmpfs' },
+        options: ['nosuid', 'nodev', 'rw', 'mode=700', 'size=1048576'],
+      },
+    ],
+  ]
+  for (const [text, want] of cases) t.strictSame(parseMount(text), want, text)
+  refuse(t, parseMount, [
+    ...['', 'src=/s', 'dst=/d', 'src=/s,dst=d', 'src=/s,dst=/', 'src=/s,dst=/a/../b'],
+    ...[
+      'src=/s,dst=/proc/x',
+      'type=volume,src=v,dst=/d',
+      'src=/s,dst=/d,wat=1',
+      'src=/s,dst=/d,src=/t',
+    ],
+    ...['"src=/s,dst=/d', 'src=/s,dst=/d,bind-propagation=x', 'src=/s,dst=/d,ro=maybe'],
+    ...[
+      'type=tmpfs,dst=/d,tmpfs-mode=9',
+      'type=tmpfs,dst=/d,tmpfs-size=x',
+      'type=tmpfs,dst=/d,src=/s',
+    ],
+  ])
+})
+
+t.test('parseVolume()', async (t) => {
+  const bind = { destination: '/d', type: 'bind', source: './s' }
+  t.strictSame(parseVolume('./s:/d'), { ...bind, options: ['rbind', 'rprivate', 'rw'] })
+  const options = ['bind', 'slave', 'ro', 'noexec', 'nodev']
+  t.strictSame(parseVolume('./s:/d:ro,noexec,nodev,bind,slave,noexec'), { ...bind, options })
+  refuse(t, parseVolume, ['/s', ':/d', '/s:', '/s:/d:ro:x', '/s:/d:Z', '/s:d', '/s:/', '/s:/proc'])
+})
+
+t.test('parseSize()', async (t) => {
+  const sizes = {
+    '1': 1,
+    '10b': 10,
+    '512m': 1 << 29,
+    '1.5G': 1.5 * 2 ** 30,
+    '2KiB': 2048,
+    '1t': 2 ** 40,
+  }
+  for (const [text, want] of Object.entries(sizes)) t.equal(parseSize(text), want, text)
+  refuse(t, parseSize, ['', '0', '-1', '1x', 'm', '1e3', '0.1', '99999999t'])
+})
+
+t.test('parseCapability()', async (t) => {
+  t.equal(CAPABILITIES.length, 41)
+  t.equal(parseCapability('net_admin'), 'CAP_NET_ADMIN')
+  t.equal(parseCapability('CAP_SYS_TIME'), 'CAP_SYS_TIME')
+  t.equal(parseCapability('all'), 'ALL')
+  refuse(t, parseCapability, ['', 'CAP_', 'CAP_ALL', 'SYS_EVERYTHING', 'NET_ADMIN,KILL'])
+})
+
+t.test('parseIdMappings()', async (t) => {
+  t.strictSame(parseIdMappings(['0:1000:1,1:100000:65536', '70000:5:1']), [
+    { containerID: 0, hostID: 1000, size: 1 },
+    { containerID: 1, hostID: 100_000, size: 65_536 },
+    { containerID: 70_000, hostID: 5, size: 1 },
+  ])
+  t.strictSame(parseIdMappings(['0:0:4294967295'])[0]?.size, 4_294_967_295)
+  const parse = (text: string): unknown => parseIdMappings([text])
+  refuse(t, parse, [
+    ...['', '0', '0:1', '0:0:0', 'a:0:1', '0:0:1:2', '-1:0:1', '0:0:4294967296', '1:0:4294967295'],
+    ...['0:0:2,1:100:1', '0:10:5,100:14:1', '0:99999999999:1'],
+    Array.from({ length: 341 }, (_, index) => `${index}:${index}:1`).join(','),
+  ])
+})
+
+t.test('parseEnv()', async (t) => {
+  const own = { SET: 'x y', EMPTY: '' }
+  t.strictSame(parseEnv(['A=1', 'SET', 'UNSET', 'EMPTY', 'B='], own), [
+    'A=1',
+    'SET=x y',
+    'EMPTY=',
+    'B=',
+  ])
+  refuse(t, (text) => parseEnv([text], own), ['', '=x'])
+})
+
+t.test('parseEntrypoint()', async (t) => {
+  t.strictSame(parseEntrypoint('/bin/a b'), ['/bin/a b'])
+  t.strictSame(parseEntrypoint('["/bin/a","b"]'), ['/bin/a', 'b'])
+  t.strictSame(parseEntrypoint(''), [])
+  refuse(t, parseEntrypoint, ['[', '["a", 1]'])
+})
+
+t.test('parseAnnotations(), parseHostname(), parseCpus(), parsePidsLimit()', async (t) => {
+  t.strictSame(
+    parseAnnotations(['a=b=c', 'd=']),
+    new Map([
+      ['a', 'b=c'],
+      ['d', ''],
+    ]),
+  )
+  refuse(t, (text) => parseAnnotations([text]), ['', 'a', '=b'])
+  t.equal(parseHostname('a-1.example'), 'a-1.example')
+  refuse(t, parseHostname, ['', '-a', 'a b', 'a\n', 'a'.repeat(65), 'ü'])
+  t.equal(parseCpus('1.5'), 1.5)
+  refuse(t, parseCpus, ['', '0', '-1', '1e3', '0.001', 'x'])
+  t.equal(parsePidsLimit('-1'), -1)
+  t.equal(parsePidsLimit('100'), 100)
+  refuse(t, parsePidsLimit, ['', '0', '-2', '1.5'])
+})
