@@ -14,7 +14,7 @@ import {
 } from '../../src/bundle/option-values.js'
 
 /** All of these are refused as usage. */
-function refuse<T>(t: Test, parse: (text: string) => T, texts: readonly string[]): void {
+function refuse(t: Test, parse: (text: string) => unknown, texts: readonly string[]): void {
   for (const text of texts) t.throws(() => parse(text), { code: 'USAGE' }, JSON.stringify(text))
 }
 
