@@ -36,3 +36,15 @@ export { ErofsImage } from './erofs/reader.js'
 export { mountRootfs as mount, type MountOptions, type RootfsMount } from './mount/mount.js'
 export { listMounts, type FoundMount } from './mount/list-mounts.js'
 export { unmountPath as unmount } from './mount/unmount.js'
+export { convertConfig } from './bundle/convert.js'
+export type { BundleFile, Conversion, ConversionInput, MountPoint } from './bundle/conversion.js'
+export { treeOf, type ImageTree } from './bundle/image-tree.js'
+export {
+  PROFILE_NAMES,
+  type BundleOptions,
+  type HostFacts,
+  type ProfileName,
+} from './bundle/options.js'
+export { readHostFacts, readSeccompProfile } from './bundle/host-facts.js'
+export { generatedLayer, planMountPoints, type MountPointPlan } from './bundle/mount-points.js'
+export { encodeRuntimeConfig, type RuntimeConfig } from './bundle/runtime-config.js'
