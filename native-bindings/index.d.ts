@@ -211,6 +211,21 @@ export function mountErofsFromFiles(options: {
   readonly sourceLink: string
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
+/**
+ * Shows the mount at `source`, without what is mounted below it, at `mountpoint` too: read-only, with flags of its own.
+ * `userNamespaceFd`, or -1, is a descriptor of the user namespace by whose maps owners are shifted.
+ */
+export function bindMount(options: {
+  readonly source: string
+  readonly mountpoint: string
+  readonly userNamespaceFd: number
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<void>
+/**
+ * Replaces this process by a program, with default signals and standard descriptors that block; every other descriptor of
+ * Node.js closes. Returns only by throwing.
+ */
+export function execve(path: string, args: readonly string[], environment: readonly string[]): never
 /** Punches a hole: frees the blocks of a stretch of a file. */
 export function punchHole(fd: number, offset: number, length: number): void
 /**

@@ -35,6 +35,7 @@ napi_property_descriptor Getter(const char* name, napi_callback getter) {
 NAPI_MODULE_INIT() {
   ocimount::InitializeExitHooks(env);
   ocimount::ExportMount(env, exports);
+  ocimount::ExportProcess(env, exports);
   ocimount::ExportFuseServer(env, exports);
   ocimount::ExportGzipFill(env, exports);
   ocimount::ExportGzipIndex(env, exports);

@@ -16,6 +16,7 @@ napi_property_descriptor Method(const char* name, napi_callback method);
 napi_property_descriptor Getter(const char* name, napi_callback getter);
 
 void ExportMount(napi_env env, napi_value exports);
+void ExportProcess(napi_env env, napi_value exports);
 void ExportFuseServer(napi_env env, napi_value exports);
 void ExportGzipFill(napi_env env, napi_value exports);
 void ExportGzipIndex(napi_env env, napi_value exports);

@@ -1,4 +1,4 @@
-// The exports around a mount: thin wrappers over kernel_mount.h and fusermount.h.
+// The exports around a mount: thin wrappers over kernel_mount.h, bind_mount.h and fusermount.h.
 
 #include <malloc.h>
 
@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "bind_mount.h"
 #include "binding_async.h"
 #include "binding_exports.h"
 #include "binding_values.h"
@@ -109,6 +110,16 @@ napi_value MountErofsFromFilesWrapper(napi_env env, napi_callback_info info) {
   });
 }
 
+napi_value BindMountWrapper(napi_env env, napi_callback_info info) {
+  const Fields fields(env, Call(env, info).arguments[0]);
+  const BindMountOptions options = {.source = fields.Text("source"),
+                                    .mountpoint = fields.Text("mountpoint"),
+                                    .user_namespace_fd = fields.OptionalFd("userNamespaceFd"),
+                                    .flags = ToMountFlags(fields)};
+  if (IsThrown(env)) return nullptr;
+  return RunSystemTask(env, [options] { return BindMount(options); });
+}
+
 napi_value PunchHoleWrapper(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   const int fd = ToFd(env, call.arguments[0], "fd");
@@ -159,6 +170,7 @@ void ExportMount(napi_env env, napi_value exports) {
   ExportFunction(env, exports, "fusermount", FusermountWrapper);
   ExportFunction(env, exports, "mountErofs", MountErofsWrapper);
   ExportFunction(env, exports, "mountErofsFromFiles", MountErofsFromFilesWrapper);
+  ExportFunction(env, exports, "bindMount", BindMountWrapper);
   ExportFunction(env, exports, "punchHole", PunchHoleWrapper);
   ExportFunction(env, exports, "lockFile", LockFileWrapper);
   ExportFunction(env, exports, "trimMemory", TrimMemoryWrapper);

@@ -124,11 +124,6 @@ class FsContext {
   SystemFailure failure_;
 };
 
-unsigned Attributes(const MountFlags& flags) {
-  return kMountAttrReadOnly | (flags.suid ? 0 : kMountAttrNoSuid) |
-         (flags.dev ? 0 : kMountAttrNoDev) | (flags.noexec ? kMountAttrNoExec : 0);
-}
-
 /** Raises how far the kernel reads ahead in a filesystem; without it reading is slower, and no more. */
 void RaiseReadAhead(int mount_fd, uint32_t kib) {
   struct statx status {};
@@ -150,7 +145,7 @@ SystemFailure AttachErofs(const std::vector<int>& fds, const ErofsPlace& place, 
   erofs.Set("source", place.source_link);
   for (size_t i = 1; i < fds.size(); ++i) erofs.Set("device", PathOf(fds[i]));
   erofs.Set("ro");
-  const Descriptor mount(erofs.Mount(Attributes(place.flags)));
+  const Descriptor mount(erofs.Mount(ReadOnlyAttributes(place.flags)));
   if (!mount.is_open()) return erofs.failure();
   if (syscall(SYS_move_mount, mount.get(), "", AT_FDCWD, place.mountpoint.c_str(),
               kMoveMountFromEmptyPath) != 0) {
@@ -160,6 +155,11 @@ SystemFailure AttachErofs(const std::vector<int>& fds, const ErofsPlace& place, 
 }
 
 }  // namespace
+
+unsigned ReadOnlyAttributes(const MountFlags& flags) {
+  return kMountAttrReadOnly | (flags.suid ? 0 : kMountAttrNoSuid) |
+         (flags.dev ? 0 : kMountAttrNoDev) | (flags.noexec ? kMountAttrNoExec : 0);
+}
 
 int OpenFuseDevice() {
   const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);

@@ -57,6 +57,9 @@ struct ErofsMountOptions {
 
 enum class LockKind { kRead, kWrite, kNone };
 
+/** The MOUNT_ATTR_* of a read-only mount with these flags. */
+unsigned ReadOnlyAttributes(const MountFlags& flags);
+
 /** Gives a descriptor of /dev/fuse or a negative errno. */
 int OpenFuseDevice();
 

@@ -32,6 +32,14 @@ export function currentOwnerTag(): string {
   return ownTag
 }
 
+/** Gives the tag of another process; undefined where it does not run, or in another namespace than this one. */
+export function ownerTagOf(pid: number): string | undefined {
+  const self = parseOwnerTag(currentOwnerTag())
+  const process = readProcess(String(pid))
+  if (self === undefined || process === undefined || process.state === 'Z') return undefined
+  return `${pid}-${process.startTime}-${self.bootId}-${self.namespaces}`
+}
+
 /** Takes a tag apart, or gives undefined for text that is none. */
 export function parseOwnerTag(tag: string): ProcessOwner | undefined {
   const match = TAG.exec(tag)

@@ -3,11 +3,21 @@
 
 import type { Options } from 'yargs'
 import { DRIVER_NAMES, type DriverName } from '../mount/driver.js'
+import { CONTAINER_OPTIONS, type ContainerArguments } from './container-options.js'
 import type { ExitStatus } from './exit-codes.js'
 
 /** What the parser hands to a command; which fields are there follows from the command's own options. */
-export interface CommandArguments {
+export interface CommandArguments extends ContainerArguments {
   readonly image: string
+  /** Where a bundle is made. */
+  readonly directory: string
+  readonly noMount: boolean
+  readonly hooks: boolean
+  /** Undefined: the first that is found. */
+  readonly runtime: string | undefined
+  readonly detach: boolean
+  readonly name: string | undefined
+  readonly purge: boolean
   readonly mountpoint: string
   readonly paths: readonly string[]
   readonly cacheDir: string | undefined
@@ -104,13 +114,22 @@ const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
   },
 }
 
-const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
-  ...IMAGE_OPTIONS,
+const DRIVER_OPTION: Readonly<Record<string, Options>> = {
   driver: {
     choices: ['auto', ...DRIVER_NAMES],
     default: 'auto',
     describe: 'What serves the mount; auto: the first that works',
   },
+}
+
+const CONTAINER_ARGS = {
+  describe: 'Behind --: the command, in place of the image’s',
+  array: true,
+} as const
+
+const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
+  ...IMAGE_OPTIONS,
+  ...DRIVER_OPTION,
   foreground: {
     type: 'boolean',
     alias: 'f',
@@ -157,9 +176,69 @@ export const COMMANDS: readonly CommandSpec[] = [
     load: () => import('./mount-command.js'),
   },
   {
+    usage: 'run <image> [args..]',
+    describe: 'Start a container from an image; gives its exit status',
+    options: {
+      ...IMAGE_OPTIONS,
+      ...DRIVER_OPTION,
+      ...CONTAINER_OPTIONS,
+      name: { type: 'string', requiresArg: true, describe: 'Id of the container' },
+      detach: {
+        type: 'boolean',
+        alias: 'd',
+        default: false,
+        describe: 'Leave it running, and print its id',
+      },
+      runtime: {
+        type: 'string',
+        requiresArg: true,
+        describe: 'OCI runtime [default: the first of crun and runc that is there]',
+      },
+      keep: {
+        type: 'boolean',
+        default: false,
+        describe: 'Keep the bundle with what the container wrote, and tell where it is',
+      },
+      json,
+      quiet,
+    },
+    positionals: { image: IMAGE, args: CONTAINER_ARGS },
+    example: ['$0 run app.tar -- /bin/sh -c id', 'Everything is removed when it ends'],
+    load: () => import('./run-command.js'),
+  },
+  {
+    usage: 'bundle <image> <directory> [args..]',
+    describe: 'Make a bundle for an OCI runtime: config.json, and the image mounted as rootfs',
+    options: {
+      ...IMAGE_OPTIONS,
+      ...DRIVER_OPTION,
+      ...CONTAINER_OPTIONS,
+      'no-mount': { type: 'boolean', default: false, describe: 'Write config.json only' },
+      hooks: {
+        type: 'boolean',
+        default: false,
+        describe: 'Unmount when the container has stopped, by a poststop hook',
+      },
+      json,
+      quiet,
+    },
+    positionals: {
+      image: IMAGE,
+      directory: { describe: 'A directory to be made, or an empty one' },
+      args: CONTAINER_ARGS,
+    },
+    example: ['$0 bundle app.tar b -- sh && runc run -b b app', 'Any runtime starts it'],
+    load: () => import('./bundle-command.js'),
+  },
+  {
     usage: 'umount <mountpoint>',
     describe: 'Unmount',
     options: {
+      purge: {
+        type: 'boolean',
+        default: false,
+        describe: 'Remove the bundle too, with what was written',
+      },
       lazy: {
         type: 'boolean',
         alias: 'l',
@@ -169,7 +248,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       json,
       quiet,
     },
-    positionals: { mountpoint: { describe: 'Where the image is mounted' } },
+    positionals: { mountpoint: { describe: 'Where the image is mounted, or its bundle or id' } },
     example: ['$0 umount /mnt/app', 'Unmount; exit status 6 when it is busy'],
     load: () => import('./umount-command.js'),
   },

@@ -13,6 +13,8 @@ export const EXIT = {
   mount: 6,
   registry: 7,
   storage: 8,
+  /** `run` alone: whatever of ours failed, so that other statuses are the container's. */
+  notRun: 125,
   interrupted: 130,
 } as const
 
@@ -43,6 +45,7 @@ const EXIT_STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   MOUNT_FAILED: EXIT.mount,
   NOT_MOUNTED: EXIT.mount,
   DRIVER_UNAVAILABLE: EXIT.mount,
+  RUNTIME_FAILED: EXIT.notRun,
   REGISTRY_UNAVAILABLE: EXIT.registry,
   CACHE_LOCKED: EXIT.storage,
   CACHE_CORRUPT: EXIT.storage,

@@ -5,8 +5,9 @@ import { isOcimountError, messageOf } from '../errors.js'
 import { log } from '../logger.js'
 import { serveControl, type MountStatus } from '../mount/control.js'
 import type { RootfsMount } from '../mount/mount.js'
+import type { DriverLimit } from '../mount/driver.js'
 import { releaseMemory } from '../mount/release-memory.js'
-import type { MountState } from '../mount/state.js'
+import type { MountChange, MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { MountSummary } from './mount-summary.js'
 
@@ -39,17 +40,12 @@ export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise
     status: async (): Promise<MountStatus> => ({
       record: state.record,
       summary: live.summary,
-      limits: (await mount.listLimits()).map(({ path, ...limit }) => ({
-        ...limit,
-        path: escapeName(path),
-      })),
-      devices: rootfs.devices.map((device) => ({
-        size: device.size,
-        presentBytes: device.presentBytes?.(),
-        faults: device.faults?.() ?? [],
-      })),
+      ...factsOf(rootfs, await mount.listLimits()),
     }),
-    unmount: ({ lazy }) => mount.unmount({ lazy }),
+    unmount: async ({ lazy }) => {
+      await mount.unmount({ lazy })
+      return { endsServer: true }
+    },
   })
   const unmount = (): void => {
     mount
@@ -65,9 +61,11 @@ export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise
   }
   if (hooks.signal.aborted) unmount()
   hooks.signal.addEventListener('abort', unmount, { once: true })
-  const verification = verifyBehind(live, rootfs, ending.signal)
-  void verification.then(() => {
-    if (!ending.signal.aborted) releaseMemory()
+  const verification = verifyBehind({
+    rootfs,
+    update: (change) => state.update(change),
+    detach: () => mount.unmount({ lazy: true }),
+    signal: ending.signal,
   })
   // Nothing else need keep the process alive behind a direct mount.
   const staying = setInterval(() => undefined, STAYING_MS)
@@ -85,7 +83,8 @@ export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise
   return isLeft ? 'left' : 'gone'
 }
 
-type Outcome = 'right' | 'wrong' | 'stopped'
+/** What hashing behind a mount has found. */
+export type Outcome = 'right' | 'wrong' | 'stopped'
 
 /** Settles when the hashing has come to its end by itself; whoever is told to unmount waits for that instead. */
 async function hashed(verification: Promise<Outcome>, signal: AbortSignal): Promise<void> {
@@ -93,19 +92,45 @@ async function hashed(verification: Promise<Outcome>, signal: AbortSignal): Prom
   if (signal.aborted) await new Promise(() => undefined)
 }
 
-/**
- * Hashes what is served; when it is wrong every read fails from then on, and the mount goes away.
- * Reads of a direct mount do not fail: who has a file open there goes on reading it.
- */
-async function verifyBehind(
-  { state, mount }: LiveMount,
+/** What `status` tells of a mount beside its record. */
+export function factsOf(
   rootfs: Rootfs,
-  signal: AbortSignal,
-): Promise<Outcome> {
+  limits: readonly DriverLimit[],
+): Readonly<Record<string, unknown>> {
+  return {
+    limits: limits.map(({ path, ...limit }) => ({ ...limit, path: escapeName(path) })),
+    devices: rootfs.devices.map((device) => ({
+      size: device.size,
+      presentBytes: device.presentBytes?.(),
+      faults: device.faults?.() ?? [],
+    })),
+  }
+}
+
+/** What is verified, and what becomes of it. */
+export interface Verification {
+  readonly rootfs: Rootfs
+  readonly update: (change: MountChange) => Promise<void>
+  readonly detach: () => Promise<void>
+  readonly signal: AbortSignal
+}
+
+/**
+ * Hashes what is served; when it is wrong every read fails from then on, and the mount goes away. Afterwards the memory that
+ * indexing took is given back. Reads of a direct mount do not fail: who has a file open there goes on reading it. Never
+ * rejects.
+ */
+export async function verifyBehind(verification: Verification): Promise<Outcome> {
+  const outcome = await verify(verification)
+  if (outcome !== 'stopped') releaseMemory()
+  return outcome
+}
+
+async function verify({ rootfs, update, detach, signal }: Verification): Promise<Outcome> {
   if (rootfs.isVerified) return 'right'
   try {
     await rootfs.verify({ signal })
-    await state.update({ verification: 'verified' })
+    await update({ verification: 'verified' })
     log.info({}, 'The image is verified')
     return 'right'
   } catch (error) {
@@ -113,9 +138,9 @@ async function verifyBehind(
     const code = isOcimountError(error) ? error.code : 'INTERNAL'
     const message = messageOf(error)
     log.error({ code }, `Verification failed: ${message}`)
-    await state.update({ verification: 'failed', state: 'failed', error: { code, message } })
+    await update({ verification: 'failed', state: 'failed', error: { code, message } })
     // Reads fail by now. Lazily, since readers may be inside; without an error they would trust what they have.
-    await mount.unmount({ lazy: true }).catch((cause: unknown) => {
+    await detach().catch((cause: unknown) => {
       log.error({ cause: messageOf(cause) }, 'Cannot unmount')
     })
     return 'wrong'

@@ -5,12 +5,16 @@ import { readFileSync } from 'node:fs'
 import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { EXIT, exitStatusOf } from './exit-codes.js'
 import { OutputClosed, printNote } from './output.js'
-import { discardServer, startServerEarly } from './server-process.js'
+import { discardServer, isRun, startServerEarly } from './server-process.js'
 
 const args = process.argv.slice(2)
 
 try {
   checkWorkingDirectory()
+  if (isRun(args) && process.geteuid?.() !== 0) {
+    const { enterUserNamespace } = await import('./user-namespace.js')
+    await enterUserNamespace(args)
+  }
   // Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
   startServerEarly(args)
   const { runProgram } = await import('./program.js')
@@ -40,7 +44,7 @@ function report(error: unknown): number {
   if (wantsDebug()) printCauses(error)
   else if (!isOcimountError(error))
     printNote('ocimount: this is a bug; --log-level debug shows where')
-  return exitStatusOf(error)
+  return isRun(args) ? EXIT.notRun : exitStatusOf(error)
 }
 
 function printCauses(error: unknown): void {

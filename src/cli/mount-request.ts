@@ -8,19 +8,24 @@ import { candidateDrivers, DRIVER_NAMES, type DriverName } from '../mount/driver
 import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 
-/** Everything the serving process needs to know; JSON-safe, paths absolute. */
-export interface MountRequest {
+/** Which image is meant, and how it is opened; JSON-safe, paths absolute. */
+export interface ImageRequest {
   readonly image: string
-  readonly mountpoint: string
   /** The caller's working directory: relative paths in `image` begin there. */
   readonly cwd: string
   readonly cacheDir: string | undefined
   /** Bytes that the uncompressed layers may take in the cache. */
   readonly maxDataBytes: number | undefined
-  readonly driver: DriverName
   readonly platform: string | undefined
   readonly ref: string | undefined
   readonly verify: 'background' | 'before'
+  readonly logLevel: CommandArguments['logLevel']
+}
+
+/** Everything the serving process needs to know. */
+export interface MountRequest extends ImageRequest {
+  readonly mountpoint: string
+  readonly driver: DriverName
   readonly writable: boolean
   /** Where the overlay keeps what is written; undefined for a place that vanishes with the mount. */
   readonly writableDir: string | undefined
@@ -30,7 +35,20 @@ export interface MountRequest {
   readonly noexec: boolean
   /** The kernel reads the archive by itself, and no process stays. */
   readonly direct: boolean
-  readonly logLevel: CommandArguments['logLevel']
+}
+
+/** What the options of every command that opens an image say of it. */
+export function toImageRequest(args: CommandArguments, cwd: string): ImageRequest {
+  return {
+    image: args.image,
+    cwd,
+    cacheDir: args.cacheDir === undefined ? undefined : resolve(cwd, args.cacheDir),
+    maxDataBytes: cacheOptions(args).maxDataBytes,
+    platform: args.platform,
+    ref: args.ref,
+    verify: args.verify,
+    logLevel: args.logLevel,
+  }
 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
@@ -42,15 +60,9 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
  */
 export function toMountRequest(args: CommandArguments, cwd: string): MountRequest {
   const request: Mutable<MountRequest> = {
-    image: args.image,
+    ...toImageRequest(args, cwd),
     mountpoint: resolve(cwd, args.mountpoint),
-    cwd,
-    cacheDir: args.cacheDir === undefined ? undefined : resolve(cwd, args.cacheDir),
-    maxDataBytes: cacheOptions(args).maxDataBytes,
     driver: args.driver,
-    platform: args.platform,
-    ref: args.ref,
-    verify: args.verify,
     writable: args.writable !== undefined,
     writableDir: args.writable ? resolve(cwd, args.writable) : undefined,
     allowOther: args.allowOther,
@@ -58,7 +70,6 @@ export function toMountRequest(args: CommandArguments, cwd: string): MountReques
     dev: args.dev,
     noexec: false,
     direct: args.direct,
-    logLevel: args.logLevel,
   }
   for (const option of args.o.flatMap((list) => list.split(','))) {
     if (option !== '') applyMountOption(request, option)

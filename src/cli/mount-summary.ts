@@ -2,11 +2,10 @@
 
 import { resolve } from 'node:path'
 import { formatPlatform, hostPlatform } from '../image/platform.js'
-import type { RootfsMount } from '../mount/mount.js'
 import type { MountRecord } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { Image } from '../source/image.js'
-import type { MountRequest } from './mount-request.js'
+import type { ImageRequest, MountRequest } from './mount-request.js'
 
 /** What was mounted, for the line that the user sees and for --json. */
 export interface MountSummary {
@@ -46,12 +45,17 @@ export interface MountTimes {
 export function summariseMount(
   made: {
     readonly id: string
+    /** Null where no process stays. */
+    readonly pid: number | null
     readonly request: MountRequest
     readonly image: Image
     readonly rootfs: Rootfs
-    readonly mount: RootfsMount
-    /** Ends when a direct mount is verified and leaves it. */
-    readonly leavesDirect: boolean
+    readonly mount: {
+      readonly mountpoint: string
+      readonly driver: string
+      readonly isDirect: boolean
+      readonly isWritable: boolean
+    }
     /** What was said before the image was open. */
     readonly warnings: readonly string[]
   },
@@ -80,12 +84,20 @@ export function summariseMount(
     openSeconds: seconds(times.begin, times.opened),
     indexSeconds: seconds(times.opened, times.indexed),
     mountSeconds: seconds(times.indexed, times.mounted),
-    pid: mount.isDirect && made.leavesDirect && isVerified ? null : process.pid,
+    pid: made.pid,
   }
 }
 
+/** What `status` says of how it was asked for. */
+export function optionsRecord(
+  request: Pick<MountRequest, 'driver' | 'verify' | 'suid' | 'dev'>,
+): MountRecord['options'] {
+  const { driver, verify, suid, dev } = request
+  return { driver, verify, suid, dev }
+}
+
 /** What `list` and `status` say of the image. */
-export function imageRecord(request: MountRequest, image: Image): MountRecord['image'] {
+export function imageRecord(request: ImageRequest, image: Image): MountRecord['image'] {
   return {
     reference: request.image,
     // Read by people in other directories. Standard input has no path.

@@ -7,7 +7,8 @@ import { EXIT, type ExitStatus } from './exit-codes.js'
 import { explainUsage, usageError } from './usage-error.js'
 
 const EPILOGUE = `Exit status: 0 done, 1 unexpected failure, 2 usage, 3 image invalid or unsupported,
-4 not found, 5 verification failed, 6 mount or unmount failed, 7 registry, 8 storage.`
+4 not found, 5 verification failed, 6 mount or unmount failed, 7 registry, 8 storage.
+run gives the container’s own, and 125 for a failure of ocimount itself.`
 const COMPLETION = 'completion'
 
 /**
@@ -27,6 +28,8 @@ export async function runProgram(args: readonly string[], version: string): Prom
       'parse-positional-numbers': false,
       'dot-notation': false,
       'duplicate-arguments-array': true,
+      // There is a --no-mount beside a --mount, and nothing that begins with no- is switched off by it.
+      'boolean-negation': false,
     })
     .options(GLOBAL_OPTIONS)
     .strict()
@@ -126,7 +129,7 @@ function toArguments(spec: CommandSpec, parsed: Record<string, unknown>): Comman
     else if (Array.isArray(value)) values[name] = value.map((item) => unprotect(String(item)))
   }
   // Most often a variable of a script that is not set, and for a path the working directory is not what it meant.
-  for (const name of Object.keys(spec.positionals)) {
+  for (const name of Object.keys(spec.positionals).filter((one) => one !== 'args')) {
     const words = values[name]
     if (words === '' || (Array.isArray(words) && words.includes('')))
       throw usageError(`${name.replace(/s$/, '').toUpperCase()} is empty`)

@@ -9,8 +9,13 @@
 
 import { isOcimountError, messageOf } from '../errors.js'
 import { log } from '../logger.js'
+import type { BundleRequest } from './bundle-request.js'
 import type { MountRequest } from './mount-request.js'
-import { serveMount } from './serve-mount.js'
+import type { ServeHooks } from './open-rootfs.js'
+import type { ProgressUpdate } from './progress.js'
+import type { ServedBundle } from './serve-bundle.js'
+import { serveMount, type ServedMount } from './serve-mount.js'
+import { canShare, serveShared } from './serve-shared.js'
 import type { ServerMessage } from './server-messages.js'
 
 const ending = new AbortController()
@@ -29,24 +34,39 @@ process.on('uncaughtException', (error) => {
   if (!isUsable) process.exit(1)
 })
 process.once('message', (message) => {
-  void serve(message as MountRequest)
+  void serve(message as MountRequest | BundleRequest)
 })
 
-async function serve(request: MountRequest): Promise<void> {
+async function serveRequest(
+  request: MountRequest | BundleRequest,
+  hooks: ServeHooks,
+): Promise<ServedMount | ServedBundle> {
+  if ('kind' in request) {
+    const { serveBundle } = await import('./serve-bundle.js')
+    return serveBundle(request, hooks)
+  }
+  // A direct mount has no server that could be shared.
+  return canShare() && !request.direct
+    ? serveShared(request, hooks)
+    : serveMount(request, { ...hooks, logsToFile: true, leavesDirect: true })
+}
+
+async function serve(request: MountRequest | BundleRequest): Promise<void> {
   try {
     process.chdir(request.cwd)
-    const served = await serveMount(request, {
+    const hooks = {
       signal: ending.signal,
-      logsToFile: true,
-      leavesDirect: true,
-      onProgress: (update) => {
+      onProgress: (update: ProgressUpdate) => {
         if (!isUsable) tell({ kind: 'progress', update })
       },
-    })
+    }
+    const served = await serveRequest(request, hooks)
     isUsable = true
     // Whatever directory the caller was in must not stay busy.
     process.chdir('/')
-    tell({ kind: 'ready', summary: served.summary })
+    await new Promise<void>((resolve) => {
+      tell({ kind: 'ready', summary: served.summary }, resolve)
+    })
     if (process.connected) process.disconnect()
     await served.finished
     process.exit(0)

@@ -34,6 +34,8 @@ function spawnServer(needsStdin: boolean): ChildProcess {
   // Its own session, so that it outlives the terminal; no inherited output, so that `ocimount … | cat` ends.
   const server = spawn(process.execPath, [script], {
     detached: true,
+    // Holds what JSON cannot: undefined, infinite numbers.
+    serialization: 'advanced',
     stdio: [needsStdin ? 'inherit' : 'ignore', 'ignore', 'ignore', 'ipc'],
   })
   server.on('error', () => {
@@ -42,24 +44,49 @@ function spawnServer(needsStdin: boolean): ChildProcess {
   return server
 }
 
+/** Tells whether the arguments are those of `run`, whose failures have a status of their own. */
+export function isRun(args: readonly string[]): boolean {
+  return wordsOf(ownArguments(args))[0] === 'run'
+}
+
+/** Those in front of `--`. */
+function ownArguments(args: readonly string[]): readonly string[] {
+  const end = args.indexOf('--')
+  return end < 0 ? args : args.slice(0, end)
+}
+
 function looksLikeMount(args: readonly string[]): boolean {
-  const mount = COMMANDS[0]
+  const own = ownArguments(args)
+  if (
+    own.some((arg) =>
+      /^(-f|--foreground|-h|--help|-V|--version|--get-yargs-completions)$/.test(arg),
+    )
+  )
+    return false
+  const words = wordsOf(own)
+  const [first = ''] = words
+  if (first === 'run') return words.length >= 2
+  if (first === 'bundle') return words.length >= 3
+  if (first === 'mount') return words.length === 3
+  const others = new Set(['completion', ...COMMANDS.map((spec) => spec.usage.split(' ')[0])])
+  return words.length === 2 && !others.has(first)
+}
+
+/** Gives the arguments that are neither options nor their values. */
+function wordsOf(args: readonly string[]): string[] {
   const takesValue = new Set<string>()
-  for (const [name, option] of Object.entries({ ...GLOBAL_OPTIONS, ...mount?.options })) {
-    if (option.requiresArg === true || option.choices !== undefined) {
-      takesValue.add(name.length === 1 ? `-${name}` : `--${name}`)
+  for (const { options } of [{ options: GLOBAL_OPTIONS }, ...COMMANDS]) {
+    for (const [name, option] of Object.entries(options)) {
+      if (option.requiresArg !== true && option.choices === undefined) continue
+      for (const word of [name, ...[option.alias ?? []].flat()])
+        takesValue.add(word.length === 1 ? `-${word}` : `--${word}`)
     }
   }
   const words: string[] = []
   for (let index = 0; index < args.length; index++) {
     const arg = args[index] ?? ''
-    if (/^(-f|--foreground|-h|--help|-V|--version|--get-yargs-completions)$/.test(arg)) return false
     if (takesValue.has(arg)) index++
     else if (!arg.startsWith('-') || arg === '-') words.push(arg)
   }
-  const others = new Set([
-    'completion',
-    ...COMMANDS.slice(1).map((spec) => spec.usage.split(' ')[0]),
-  ])
-  return words[0] === 'mount' ? words.length === 3 : words.length === 2 && !others.has(words[0])
+  return words
 }

@@ -1,12 +1,15 @@
 // `ocimount umount MOUNTPOINT`
 
 import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { escapeText } from '../byte-string.js'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isOcimountError } from '../errors.js'
-import { requestUnmount } from '../mount/control.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import { requestUnmount, type UnmountOutcome } from '../mount/control.js'
 import { findMount, forgetMount, type FoundMount } from '../mount/list-mounts.js'
 import { isOurMount, mountAt, readMountinfo } from '../mount/mountinfo.js'
 import { locateMountpoint } from '../mount/mountpoint.js'
+import { removeBundle } from '../mount/tear-down.js'
 import { unmountPath } from '../mount/unmount.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
@@ -18,25 +21,26 @@ const SERVER_END_MS = 5000
 
 /** Unmounts; when it returns the mount point is free and, unless lazily, the serving process, if any, has ended. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
-  const wasOurs = await isOursAt(args.mountpoint)
+  const wasOurs =
+    (await isOursAt(args.mountpoint)) || (await isOursAt(join(args.mountpoint, 'rootfs')))
   const found = await findMount(args.mountpoint)
-  await unmount(args, found, wasOurs)
+  const outcome = await unmount(args, found, wasOurs)
   if (found !== undefined && isUnserved(found)) await forgetMount(found)
-  else if (found !== undefined && !args.lazy) await waitForEnd(found)
+  else if (found !== undefined && !args.lazy) await waitForEnd(found, outcome)
+  if (args.purge) await purge(args.mountpoint, found)
   if (args.json)
     printJson({ mountpoint: found?.record.mountpoint ?? args.mountpoint, lazy: args.lazy })
   return EXIT.done
 }
 
 async function unmount(
-  { mountpoint, lazy }: CommandArguments,
+  { mountpoint, lazy, purge: isPurge }: CommandArguments,
   found: FoundMount | undefined,
   wasOurs: boolean,
-): Promise<void> {
+): Promise<UnmountOutcome> {
   if (found !== undefined && !isUnserved(found)) {
     try {
-      await requestUnmount(found.directory, { lazy })
-      return
+      return await requestUnmount(found.directory, { lazy })
     } catch (error) {
       // Nobody answers: the process is stuck or just going. The kernel can be asked without it.
       if (!isOcimountError(error, 'NOT_MOUNTED')) throw error
@@ -45,11 +49,22 @@ async function unmount(
   try {
     await unmountPath(found?.record.mountpoint ?? mountpoint, { lazy })
   } catch (error) {
-    // Looking for the mount cleaned up after a dead server, which is what was asked for; and a direct mount that was found
-    // wrong is detached already.
-    const isDone = wasOurs || found?.record.verification === 'failed'
+    // Looking for the mount cleaned up after a dead server, which is what was asked for; a direct mount that was found wrong
+    // is detached already; and a bundle can be purged unmounted.
+    const isDone = wasOurs || isPurge || found?.record.verification === 'failed'
     if (!(isDone && isOcimountError(error, 'NOT_MOUNTED'))) throw error
   }
+  return { endsServer: false }
+}
+
+/** Removes a bundle. Without a live mount it is what the user names, and has to look like one. */
+async function purge(named: string, found: FoundMount | undefined): Promise<void> {
+  const directory = found?.record.bundle?.directory ?? resolve(named)
+  const isBundle = ['config.json', 'rootfs'].every((name) => existsSync(join(directory, name)))
+  if (found?.record.bundle === undefined && !isBundle) {
+    throw new OcimountError('USAGE', `Cannot purge ${escapeText(named)}: it is no bundle`)
+  }
+  await removeBundle(directory)
 }
 
 function isUnserved({ record }: FoundMount): boolean {
@@ -63,8 +78,14 @@ async function isOursAt(mountpoint: string): Promise<boolean> {
   return entry !== undefined && isOurMount(entry)
 }
 
-// The server removes its directory as the last thing it does.
-async function waitForEnd({ directory }: FoundMount): Promise<void> {
+// The server removes its directories as the last thing it does; one that others need stays.
+async function waitForEnd(
+  { directory, record }: FoundMount,
+  { endsServer }: UnmountOutcome,
+): Promise<void> {
+  const lower = join(directory, '..', record.lower ?? record.id)
   const deadlineMs = Date.now() + SERVER_END_MS
-  while (existsSync(directory) && Date.now() < deadlineMs) await sleep(POLL_MS)
+  while ((existsSync(directory) || (endsServer && existsSync(lower))) && Date.now() < deadlineMs) {
+    await sleep(POLL_MS)
+  }
 }

@@ -2,9 +2,11 @@
 // directory, which is 0700, so that whoever can connect is the same user or root.
 //
 //   → {"op":"status"}            ← {"ok":true,"result":{…}}
-//   → {"op":"unmount","lazy":true}  ← {"ok":true,"result":{}}  or  {"ok":false,"error":{"code":…,"message":…}}
+//   → {"op":"unmount","lazy":true}  ← {"ok":true,"result":{…}}  or  {"ok":false,"error":{"code":…,"message":…}}
+//   → {"op":"hold","holder":"…"}    ← {"ok":true,"result":{}}
+//   → {"op":"attach","attachment":{…}}  ← {"ok":true,"result":{…}}
 //
-// Each is one line of JSON.
+// Each is one line of JSON. A lower (see lower.ts) takes `attach` alone, a mount the others, `hold` where it has a container.
 
 import { open, rm } from 'node:fs/promises'
 import { createConnection, createServer, type Socket } from 'node:net'
@@ -13,12 +15,31 @@ import { escapeText } from '../byte-string.js'
 import { isOcimountError, messageOf, OcimountError, type ErrorCode } from '../errors.js'
 import { log } from '../logger.js'
 import { ERRNO_OF_CODE } from './errno.js'
+import type { Attachment } from './attachment.js'
 import { controlPath, type MountRecord } from './state.js'
 
 /** What the serving process can be asked. */
 export interface ControlHandlers {
   status(): MountStatus | Promise<MountStatus>
-  unmount(options: { readonly lazy: boolean }): Promise<void>
+  unmount(options: { readonly lazy: boolean }): Promise<UnmountOutcome>
+}
+
+/** What the server of a mount can be asked for its container. */
+export interface ContainerHandlers extends ControlHandlers {
+  /** Makes the end of another process that of the container. */
+  hold(holder: string): Promise<void>
+}
+
+/** What a server of a lower can be asked. */
+export interface LowerHandlers {
+  attach(attachment: Attachment): Promise<MountRecord>
+}
+
+type Handlers = ControlHandlers | ContainerHandlers | LowerHandlers
+
+export interface UnmountOutcome {
+  /** Nothing else needs the serving process: it ends. */
+  readonly endsServer: boolean
 }
 
 /** The record, and what only the process knows. */
@@ -46,10 +67,7 @@ const MAX_SOCKET_PATH_BYTES = 107
  *
  * @throws OcimountError `STORAGE_FAILED`
  */
-export async function serveControl(
-  directory: string,
-  handlers: ControlHandlers,
-): Promise<ControlServer> {
+export async function serveControl(directory: string, handlers: Handlers): Promise<ControlServer> {
   const path = controlPath(directory)
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     void answer(socket, handlers)
@@ -102,12 +120,35 @@ export async function requestStatus(directory: string): Promise<MountStatus> {
 export async function requestUnmount(
   directory: string,
   options: { readonly lazy?: boolean } = {},
-): Promise<void> {
+): Promise<UnmountOutcome> {
   const lazy = options.lazy ?? false
-  await request(directory, { op: 'unmount', lazy }, lazy ? ANSWER_TIMEOUT_MS : UNMOUNT_TIMEOUT_MS)
+  const timeoutMs = lazy ? ANSWER_TIMEOUT_MS : UNMOUNT_TIMEOUT_MS
+  return (await request(directory, { op: 'unmount', lazy }, timeoutMs)) as UnmountOutcome
 }
 
-async function answer(socket: Socket, handlers: ControlHandlers): Promise<void> {
+/**
+ * Has the server end a container's mount with another process than so far.
+ *
+ * @throws OcimountError `NOT_MOUNTED` when nobody answers
+ */
+export async function requestHold(directory: string, holder: string): Promise<void> {
+  await request(directory, { op: 'hold', holder })
+}
+
+/**
+ * Has the server of a lower mount it at one more place, and gives the record of that mount.
+ *
+ * @throws OcimountError `NOT_MOUNTED` when nobody answers, or the server is about to end; and what mounting met
+ */
+export async function requestAttach(
+  directory: string,
+  attachment: Attachment,
+): Promise<MountRecord> {
+  const message = { op: 'attach', attachment }
+  return (await request(directory, message, UNMOUNT_TIMEOUT_MS)) as MountRecord
+}
+
+async function answer(socket: Socket, handlers: Handlers): Promise<void> {
   socket.setTimeout(IDLE_TIMEOUT_MS, () => socket.destroy())
   socket.on('error', (error) => {
     log.debug({}, `A control connection failed: ${messageOf(error)}`)
@@ -125,17 +166,26 @@ async function answer(socket: Socket, handlers: ControlHandlers): Promise<void> 
   if (!socket.destroyed) socket.end(`${JSON.stringify(reply)}\n`)
 }
 
-async function run(line: string, handlers: ControlHandlers): Promise<unknown> {
+async function run(line: string, handlers: Handlers): Promise<unknown> {
   const message = parse(line)
   switch (message['op']) {
     case 'status':
-      return await handlers.status()
+      if ('status' in handlers) return await handlers.status()
+      break
     case 'unmount':
-      await handlers.unmount({ lazy: message['lazy'] === true })
+      if ('unmount' in handlers) {
+        return await handlers.unmount({ lazy: message['lazy'] === true })
+      }
+      break
+    case 'hold':
+      if (!('hold' in handlers)) break
+      await handlers.hold(String(message['holder']))
       return {}
-    default:
-      throw new OcimountError('USAGE', 'Cannot answer a control request: it is not known')
+    case 'attach':
+      // Whoever can connect is this user, with this version or one that knows the same record.
+      if ('attach' in handlers) return await handlers.attach(message['attachment'] as Attachment)
   }
+  throw new OcimountError('USAGE', 'Cannot answer a control request: it is not known')
 }
 
 async function request(

@@ -8,10 +8,12 @@ import { escapeText } from '../byte-string.js'
 import { isOfThisBoot, judgeOwner } from '../cache/process-owner.js'
 import { messageOf, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
+import { readLowerRecord } from './lower-record.js'
 import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { locateMountpoint } from './mountpoint.js'
 import { existingRuntimeDirs } from './runtime-dir.js'
 import { currentMountNamespace, readRecord, type MountRecord } from './state.js'
+import { tearDown } from './tear-down.js'
 import { detach } from './unmount.js'
 
 /** A live mount and where its state is. */
@@ -31,7 +33,7 @@ export async function listMounts(): Promise<FoundMount[]> {
     for (const name of await readdir(runtimeDir)) {
       const directory = join(runtimeDir, name)
       const record = ID.test(name) ? await readRecord(directory) : undefined
-      if (record === undefined) await removeAbandoned(directory, name)
+      if (record === undefined) await cleanUpOther(directory, name)
       else if (judgeOwner(record.owner) !== 'dead') found.push({ record, directory })
       else if (await needsNoOwner(record)) found.push({ record: unserved(record), directory })
       else await cleanUp({ record, directory })
@@ -57,11 +59,20 @@ export async function forgetMount({ record, directory }: FoundMount): Promise<vo
   else await listMounts()
 }
 
-/** Gives the live mount at a path, or with an id; or the direct one that was there until it was found wrong. */
+/**
+ * Gives the live mount at a path, of a bundle, or with an id or that of a container; or the direct one that was there until it
+ * was found wrong.
+ */
 export async function findMount(mountpointOrId: string): Promise<FoundMount | undefined> {
   const mounts = await listMounts()
   const entries = await readMountinfo()
   const path = await locateMountpoint(mountpointOrId, entries)
+  const inBundle = await locateMountpoint(join(mountpointOrId, 'rootfs'), entries)
+  const bundled = mounts.find(
+    ({ record: { container, bundle, mountpoint } }) =>
+      container?.id === mountpointOrId || (bundle !== undefined && mountpoint === inBundle),
+  )
+  if (bundled !== undefined) return bundled
   const atPath = mounts.filter(({ record }) => record.mountpoint === path)
   const device = path === undefined ? undefined : mountAt(entries, path)?.device
   return (
@@ -103,14 +114,13 @@ function unserved(record: MountRecord): MountRecord {
 async function cleanUp({ record, directory }: FoundMount): Promise<void> {
   try {
     const entries = await readMountinfo()
-    // `lower` and `scratch` are mounted only while an overlay is being stacked.
-    const inside = entries.filter(({ mountpoint }) => mountpoint.startsWith(`${directory}/`))
-    for (const { mountpoint } of inside.reverse()) await detach(mountpoint, true)
+    await detachInside(directory, entries)
     // Not canonical before the mount was ready.
     const path = await locateMountpoint(record.mountpoint, entries)
     const entry = path === undefined ? undefined : mountAt(entries, path)
-    if (entry !== undefined && (await isDead(entry, record))) await detach(entry.mountpoint, true)
-    await rm(directory, { recursive: true, force: true })
+    await tearDown(record, directory, async () => {
+      if (entry !== undefined && (await isDead(entry, record))) await detach(entry.mountpoint, true)
+    })
     log.info({ id: record.id }, 'Cleaned up after a serving process that died')
   } catch (error) {
     // Tried again next time; a listing must not fail for it.
@@ -124,9 +134,9 @@ async function cleanUp({ record, directory }: FoundMount): Promise<void> {
  *
  * EROFS and an overlay go on answering from memory, and numbers of devices are used again; but see {@link bearsId}.
  */
-async function isDead(entry: MountEntry, { id }: MountRecord): Promise<boolean> {
+async function isDead(entry: MountEntry, { id, lower = id }: MountRecord): Promise<boolean> {
   if (!isOurMount(entry)) return false
-  if (entry.fsType !== FUSE_TYPE) return bearsId(entry, id)
+  if (entry.fsType !== FUSE_TYPE) return [id, lower].some((name) => bearsId(entry, name))
   try {
     await stat(entry.mountpoint)
     return false
@@ -141,6 +151,29 @@ async function isDead(entry: MountEntry, { id }: MountRecord): Promise<boolean> 
  */
 function bearsId({ source, superOptions }: MountEntry, id: string): boolean {
   return `${source},${superOptions}`.includes(`/${id}/`)
+}
+
+/** Detaches what was mounted in a state directory: a lower, and what is there only while an overlay is being stacked. */
+async function detachInside(directory: string, entries: readonly MountEntry[]): Promise<void> {
+  const path = await realpath(directory)
+  const inside = entries.filter(({ mountpoint }) => mountpoint.startsWith(`${path}/`))
+  for (const { mountpoint } of [...inside].reverse()) await detach(mountpoint, true)
+}
+
+/** A directory of no mount: of a lower, or of none. */
+async function cleanUpOther(directory: string, name: string): Promise<void> {
+  const lower = ID.test(name) ? await readLowerRecord(directory) : undefined
+  if (lower === undefined) {
+    await removeAbandoned(directory, name)
+    return
+  }
+  if (judgeOwner(lower.owner) !== 'dead') return
+  try {
+    await detachInside(directory, await readMountinfo())
+    await rm(directory, { recursive: true, force: true })
+  } catch (error) {
+    log.warn({ id: lower.id }, `Cannot clean up: ${messageOf(error)}`)
+  }
 }
 
 async function removeAbandoned(directory: string, name: string): Promise<void> {

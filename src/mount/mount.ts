@@ -1,8 +1,7 @@
 // Mounts a root filesystem: picks the driver, checks the place, and stacks the overlay where one is wanted.
 //
 //   read-only:  driver at MOUNTPOINT
-//   writable:   driver at WORK/lower, tmpfs at WORK/scratch (no directory given), overlay at MOUNTPOINT,
-//               then scratch and lower are unmounted again: the overlay keeps what it needs (see overlay.ts)
+//   writable:   driver at WORK/lower, overlay at MOUNTPOINT (see stack.ts), then lower is unmounted again
 //
 // Nothing here and below may open, stat or watch a path inside the mount on the JavaScript thread, which is the
 // one that answers.
@@ -26,10 +25,9 @@ import {
 import { fuseDriver } from './fuse-driver.js'
 import { fuseNativeDriver } from './fuse-native-driver.js'
 import { kernelDriver } from './kernel-driver.js'
-import { mountAt, readMountinfo } from './mountinfo.js'
 import { checkMountpoint } from './mountpoint.js'
-import { checkOverlayAccess, mountOverlay } from './overlay.js'
-import { runTool } from './run-tool.js'
+import { checkOverlayAccess } from './overlay.js'
+import { stackOn, unmountIfMounted } from './stack.js'
 import { unservedMount } from './unserved-mount.js'
 import { detach, detachMount } from './unmount.js'
 
@@ -80,6 +78,25 @@ export async function mountRootfs(
   }
 }
 
+/**
+ * Mounts an image where others of ours stack on it, in a directory that only this user may enter: with all flags, since
+ * each of them has its own.
+ *
+ * @throws OcimountError `MOUNT_DENIED`, `MOUNT_FAILED`, `DRIVER_UNAVAILABLE`
+ */
+export async function mountLower(
+  target: MountTarget,
+  path: string,
+  options: MountFlags & { readonly driver: DriverName },
+): Promise<RootfsMount> {
+  checkTarget(target)
+  const flags = { ...options, suid: true, dev: true, noexec: false }
+  const names = candidateDrivers(options.driver, false)
+  const { live, driver } = await mountWith(names, flags, (mount) => mount(target, path))
+  return { ...live, driver, isWritable: false }
+}
+
+/** Best first. */
 const DRIVERS: readonly MountDriver[] = [kernelDriver, fuseDriver, fuseNativeDriver]
 
 /**
@@ -110,31 +127,19 @@ async function mountWith(
 }
 
 async function stack(
-  mountLower: PreparedDriver,
+  mountBelow: PreparedDriver,
   target: MountTarget,
   place: { readonly path: string; readonly work: string; readonly options: MountOptions },
 ): Promise<LiveMount> {
   const { path, work, options } = place
   const lower = join(work, 'lower')
-  const scratch = join(work, 'scratch')
   await mkdir(lower, { mode: 0o700, recursive: true })
-  const mount = await mountLower(target, lower)
+  const mount = await mountBelow(target, lower)
   try {
-    const directory =
-      typeof options.writable === 'string' ? options.writable : await mountScratch(scratch)
-    const entry = await mountOverlay({
-      lower,
-      directory,
-      mountpoint: path,
-      rootInode: target.image.inode(target.image.rootNid),
-      flags: [
-        options.suid ? 'suid' : 'nosuid',
-        options.dev ? 'dev' : 'nodev',
-        ...(options.noexec ? ['noexec'] : []),
-      ],
-    })
+    const rootInode = target.image.inode(target.image.rootNid)
+    const request = { mountpoint: path, writable: options.writable ?? true, work, flags: options }
+    const entry = await stackOn({ path: lower, rootInode }, request)
     try {
-      await unmountIfMounted(scratch)
       await mount.unmount()
     } catch (error) {
       await detach(path, true)
@@ -148,26 +153,9 @@ async function stack(
       unmount: async ({ lazy = false } = {}) => detachMount(entry, lazy),
     }
   } catch (error) {
-    await unmountIfMounted(scratch)
     await unmountIfMounted(lower)
     throw error
   }
-}
-
-/** A tmpfs of its own: the directory for run-time state is small, and may be on a filesystem that no overlay takes. */
-async function mountScratch(scratch: string): Promise<string> {
-  await mkdir(scratch, { mode: 0o700 })
-  const args = ['-t', 'tmpfs', '-o', 'mode=0700,nodev', '--', 'ocimount', scratch]
-  const result = await runTool('mount', args)
-  if (result.status === 0) return scratch
-  throw new OcimountError(
-    'MOUNT_FAILED',
-    `Cannot make the mount writable: ${escapeText(result.message)}`,
-  )
-}
-
-async function unmountIfMounted(path: string): Promise<void> {
-  if (mountAt(await readMountinfo(), path) !== undefined) await detach(path, true)
 }
 
 async function makeWorkDirectory(parent = tmpdir()): Promise<string> {

@@ -75,6 +75,34 @@ export async function existingRuntimeDirs(environment = currentEnvironment()): P
   return found
 }
 
+/**
+ * Gives the directory for the bundles of containers that `run` starts, on a disk: `$OCIMOUNT_DATA_DIR`, for root
+ * `/var/lib/ocimount`, else `$XDG_DATA_HOME/ocimount`; `containers` in it.
+ *
+ * @throws OcimountError `STORAGE_FAILED`
+ */
+export async function containersDirectory(environment = currentEnvironment()): Promise<string> {
+  const { env, uid } = environment
+  const xdg = env['XDG_DATA_HOME'] ?? ''
+  const home = isAbsolute(xdg) ? xdg : join(env['HOME'] ?? '/', '.local/share')
+  const named = env['OCIMOUNT_DATA_DIR'] ?? ''
+  const data =
+    named !== '' ? resolve(named) : uid === 0 ? '/var/lib/ocimount' : join(home, 'ocimount')
+  const path = join(data, 'containers')
+  try {
+    await mkdir(path, { mode: MODE, recursive: true })
+    await checkTrust(path, uid)
+    return path
+  } catch (error) {
+    if (error instanceof OcimountError) throw error
+    throw new OcimountError(
+      'STORAGE_FAILED',
+      `Cannot keep containers in ${escapeText(path)}: ${escapeText(messageOf(error))}`,
+      { cause: error },
+    )
+  }
+}
+
 async function makeDirectory(path: string): Promise<void> {
   try {
     // Not recursive except for a directory that was asked for: /tmp and /run exist.

@@ -2,19 +2,17 @@
 //
 //   <runtime dir>/<id>/mount.json     what follows, replaced as a whole on every change
 //                      control.sock   see control.ts
-//                      log            for the serving process to write to
+//                      log            for the serving process to write to; of a shared one in the lower's directory
 //
 // starting ──▶ ready ──▶ (removed);  starting ──▶ failed ──▶ (removed by list-mounts.ts when the process is gone)
 // direct: ready stays when the process goes, and is removed by list-mounts.ts when the mount is gone
 
 import { readlinkSync } from 'node:fs'
 import { randomBytes } from 'node:crypto'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { currentOwnerTag } from '../cache/process-owner.js'
-import { escapeText } from '../byte-string.js'
-import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
-import { openRuntimeDir } from './runtime-dir.js'
+import { createStateDirectory, readRecordFile, writeRecord } from './state-directory.js'
 
 /** What a person or a program may want to know about a mount; JSON-safe. */
 export interface MountRecord {
@@ -34,6 +32,8 @@ export interface MountRecord {
   /** Layer ids, base first. */
   readonly layers: readonly string[]
   readonly rootfsKey?: string
+  /** The id of the lower that it is stacked on or bound to; see lower.ts. */
+  readonly lower?: string
   readonly driver?: string
   /** `major:minor` of the filesystem at the mount point. */
   readonly device?: string
@@ -42,6 +42,9 @@ export interface MountRecord {
   readonly direct: boolean
   /** Names the mount namespace that the mount was made in. */
   readonly mountNamespace: string
+  /** The bundle whose rootfs it is; a private one is removed with it. */
+  readonly bundle?: { readonly directory: string; readonly isPrivate: boolean }
+  readonly container?: ContainerRecord
   readonly options: Readonly<Record<string, string | number | boolean>>
   /** `unknown`: the process that hashed a direct mount was killed before it knew. */
   readonly verification: 'verified' | 'pending' | 'failed' | 'unknown'
@@ -55,16 +58,23 @@ export interface MountRecord {
   readonly since: string
 }
 
+/** A container that was started on a mount. */
+export interface ContainerRecord {
+  readonly id: string
+  /** The program and its first arguments. */
+  readonly runtime: readonly string[]
+  /** The owner's tag of the process with which the container ends: the runtime in the foreground, or its first process. */
+  readonly holder: string
+}
+
 /** What the serving process knows when it begins. */
 export type NewMount = Pick<
   MountRecord,
-  'mountpoint' | 'image' | 'options' | 'isWritable' | 'direct'
+  'mountpoint' | 'image' | 'options' | 'isWritable' | 'direct' | 'bundle' | 'container' | 'lower'
 >
 /** What may change later. */
 export type MountChange = Partial<Omit<MountRecord, 'version' | 'id' | 'pid' | 'owner' | 'since'>>
 
-/** Larger than any record; a file in our own directory should not be, but reading is bounded all the same. */
-const MAX_RECORD_BYTES = 1 << 20
 const RECORD_NAME = 'mount.json'
 
 /** The state of a mount as the process that serves it sees it. */
@@ -84,8 +94,7 @@ export class MountState {
    * @throws OcimountError `STORAGE_FAILED`
    */
   static async create(mount: NewMount): Promise<MountState> {
-    const runtimeDir = await openRuntimeDir()
-    const id = randomBytes(6).toString('hex')
+    const id = newId()
     const record: MountRecord = {
       version: 1,
       id,
@@ -98,17 +107,7 @@ export class MountState {
       owner: currentOwnerTag(),
       since: new Date().toISOString(),
     }
-    // Complete before it has its name: whoever cleans up never sees a directory without a record.
-    const fresh = join(runtimeDir, `.new-${id}`)
-    const directory = join(runtimeDir, id)
-    try {
-      await mkdir(fresh, { mode: 0o700 })
-      await writeFile(join(fresh, RECORD_NAME), encode(record), { mode: 0o600 })
-      await rename(fresh, directory)
-    } catch (error) {
-      await rm(fresh, { recursive: true, force: true })
-      throw failed(directory, error)
-    }
+    const directory = await createStateDirectory(id, RECORD_NAME, record)
     return new MountState(directory, record)
   }
 
@@ -137,7 +136,7 @@ export class MountState {
     this.#record = { ...this.#record, ...change }
     const record = this.#record
     const previous = this.#writing.catch(() => undefined)
-    this.#writing = previous.then(async () => this.#write(record))
+    this.#writing = previous.then(async () => writeRecord(this.directory, RECORD_NAME, record))
     await this.#writing
   }
 
@@ -146,16 +145,11 @@ export class MountState {
     await this.#writing.catch(() => undefined)
     await rm(this.directory, { recursive: true, force: true })
   }
+}
 
-  async #write(record: MountRecord): Promise<void> {
-    const path = join(this.directory, RECORD_NAME)
-    try {
-      await writeFile(`${path}.new`, encode(record), { mode: 0o600 })
-      await rename(`${path}.new`, path)
-    } catch (error) {
-      throw failed(this.directory, error)
-    }
-  }
+/** Makes an id for a state directory. */
+export function newId(): string {
+  return randomBytes(6).toString('hex')
 }
 
 /** Names the mount namespace of this process, whose table of mounts is all that it sees. */
@@ -170,22 +164,8 @@ export function controlPath(directory: string): string {
 
 /** Reads the record in a state directory; undefined where there is none or it is not one of this version. */
 export async function readRecord(directory: string): Promise<MountRecord | undefined> {
-  let bytes: Buffer
-  try {
-    bytes = await readFile(join(directory, RECORD_NAME))
-  } catch (error) {
-    const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
-    throw failed(directory, error)
-  }
-  if (bytes.length > MAX_RECORD_BYTES) return undefined
-  try {
-    const value: unknown = JSON.parse(bytes.toString('utf8'))
-    return isRecord(value) ? value : undefined
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined
-    throw error
-  }
+  const value = await readRecordFile(directory, RECORD_NAME)
+  return isRecord(value) ? value : undefined
 }
 
 /** Checks what cleaning up depends on; the directory is ours, so the rest is as we wrote it. */
@@ -194,17 +174,4 @@ function isRecord(value: unknown): value is MountRecord {
   const { version, id, mountpoint, owner, since } = value as Record<string, unknown>
   const isText = [id, mountpoint, owner, since].every((field) => typeof field === 'string')
   return version === 1 && isText
-}
-
-function encode(record: MountRecord): string {
-  return `${JSON.stringify(record, null, 2)}\n`
-}
-
-function failed(directory: string, cause: unknown): OcimountError {
-  const why = escapeText(messageOf(cause))
-  return new OcimountError(
-    'STORAGE_FAILED',
-    `Cannot keep the state of a mount in ${escapeText(directory)}: ${why}`,
-    { cause },
-  )
 }

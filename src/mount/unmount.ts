@@ -41,11 +41,16 @@ export async function detachMount(mount: MountEntry, isLazy: boolean): Promise<v
   const path = mount.mountpoint
   const onTop = mountAt(entries, path)
   if (onTop === undefined || !isSameMount(onTop, mount)) {
-    const isCovered = entries.some((entry) => isSameMount(entry, mount))
-    if (isCovered) throw failed('MOUNT_BUSY', path, 'something else is mounted on top of it')
+    if (isMounted(mount, entries))
+      throw failed('MOUNT_BUSY', path, 'something else is mounted on top of it')
     throw failed('NOT_MOUNTED', path, 'it is gone already')
   }
   await detach(path, isLazy)
+}
+
+/** Tells whether a mount is still in the table, covered by another one or not. */
+export function isMounted(mount: MountEntry, entries: readonly MountEntry[]): boolean {
+  return entries.some((entry) => isSameMount(entry, mount))
 }
 
 /**

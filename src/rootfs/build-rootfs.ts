@@ -16,6 +16,8 @@ import type { LayerBlob } from '../layer/layer-blob.js'
 import { usedPaths } from '../layer/layer-store.js'
 import { verifyLayer } from '../layer/verify-layer.js'
 import { log } from '../logger.js'
+import type { StackedLayer } from './apply-layers.js'
+import { EMPTY_DEVICE } from './empty-device.js'
 import { loadTree, makeTree, publishTree } from './merged-tree.js'
 import { prepareLayers, type PreparedLayer, type RootfsProgress } from './prepare-layers.js'
 import { rootfsKey, ROOTFS_WRITER_VERSION, type RootfsInfo } from './rootfs-file.js'
@@ -51,6 +53,13 @@ export interface Rootfs {
     readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
     readonly signal?: AbortSignal | undefined
   }): Promise<void>
+  /**
+   * Makes the tree with one more layer on top, which is of no image and has no bytes. It shares the devices of this one,
+   * which has to be closed after it.
+   *
+   * @throws OcimountError `TAR_CORRUPT`, `LIMIT_EXCEEDED`, `STORAGE_FAILED`
+   */
+  withLayer(layer: StackedLayer): Promise<Rootfs>
   /** Closes the devices and lets the cache prune what was used. */
   close(): Promise<void>
 }
@@ -85,7 +94,10 @@ export async function buildRootfs(
     if (cached === undefined && pending.length === 0) await publishTree(cache, path, bytes)
     void touchUsed(cache, path, image.layers)
     const rootfs = new BuiltRootfs({
-      ...{ key, path, bytes, info, cache, pending },
+      ...{ key, path, bytes, info, cache, layers },
+      verifyLayers: (steps) => verifyLayers(pending, opened, { ...steps, cache }),
+      isVerified: pending.length === 0,
+      ownsDevices: true,
       image: erofsImage,
       layerDevices: opened,
       isCached: cached !== undefined,
@@ -127,16 +139,51 @@ async function touchUsed(cache: Cache, path: string, layers: readonly LayerBlob[
   }
 }
 
+type VerifySteps = Parameters<Rootfs['verify']>[0]
+
+/** Hashes layers; when one is wrong every device fails. */
+async function verifyLayers(
+  pending: readonly PreparedLayer[],
+  devices: readonly LayerDevice[],
+  { cache, onProgress, signal }: { readonly cache: Cache } & NonNullable<VerifySteps>,
+): Promise<void> {
+  try {
+    for (const layer of pending) {
+      const { blob, what } = layer
+      await verifyLayer(blob, {
+        cache,
+        toc: await layer.loadToc(),
+        signal,
+        onProgress:
+          onProgress &&
+          ((progress) => {
+            onProgress({ what: `verifying ${what}`, ...progress })
+          }),
+      })
+    }
+  } catch (error) {
+    if (isOcimountError(error, 'DIGEST_MISMATCH', 'SOURCE_CHANGED')) {
+      for (const device of devices) device.fail?.(error)
+    }
+    throw error
+  }
+}
+
 interface BuiltParts {
-  /** Layers to hash; they hold their tocs, so they go when that is done. */
-  pending: readonly PreparedLayer[]
   readonly key: string
   readonly path: string
   readonly bytes: Buffer
   readonly info: RootfsInfo
   readonly cache: Cache
+  /** Hold their tocs, and so does what verifies them; both go when that is done. */
+  layers: readonly PreparedLayer[]
+  verifyLayers: (steps: VerifySteps) => Promise<void>
+  /** Whether there is nothing to verify. */
+  readonly isVerified: boolean
   readonly image: ErofsImage
   readonly layerDevices: readonly LayerDevice[]
+  /** Whether they are closed with it. */
+  readonly ownsDevices: boolean
   readonly isCached: boolean
   readonly release: () => Promise<void>
 }
@@ -152,7 +199,7 @@ class BuiltRootfs implements Rootfs {
 
   constructor(parts: BuiltParts) {
     this.#parts = parts
-    this.#isVerified = parts.pending.length === 0
+    this.#isVerified = parts.isVerified
     this.key = parts.key
     this.image = parts.image
     this.info = parts.info
@@ -167,46 +214,48 @@ class BuiltRootfs implements Rootfs {
     return this.#isVerified
   }
 
-  verify(
-    options: {
-      onProgress?: ((progress: RootfsProgress) => void) | undefined
-      signal?: AbortSignal | undefined
-    } = {},
-  ): Promise<void> {
-    this.#verification ??= this.#verify(options)
+  verify(steps: VerifySteps = {}): Promise<void> {
+    this.#verification ??= this.#verify(steps)
     return this.#verification
   }
 
-  async close(): Promise<void> {
-    await Promise.allSettled(this.#parts.layerDevices.map((device) => device.close()))
-    await this.#parts.release()
-  }
-
-  async #verify(options: Parameters<Rootfs['verify']>[0] = {}): Promise<void> {
-    const { cache, pending, path, bytes, isCached } = this.#parts
-    const { onProgress, signal } = options
+  async withLayer(layer: StackedLayer): Promise<Rootfs> {
+    const { cache, layers, layerDevices } = this.#parts
+    const layerIds = [...this.info.layerIds, layer.layerId]
+    const key = rootfsKey(layerIds)
+    const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
+    const release = await pinIfPossible(cache, [path])
     try {
-      for (const layer of pending) {
-        const { blob, what } = layer
-        await verifyLayer(blob, {
-          cache,
-          toc: await layer.loadToc(),
-          signal,
-          onProgress:
-            onProgress &&
-            ((progress) => {
-              onProgress({ what: `verifying ${what}`, ...progress })
-            }),
-        })
-      }
+      const cached = await loadTree(cache, path)
+      const { bytes, image, info } = cached ?? (await makeTree(layerIds, layers, layer))
+      if (cached === undefined && this.isVerified) await publishTree(cache, path, bytes)
+      return new BuiltRootfs({
+        ...{ key, path, bytes, info, image, cache, layers, release },
+        isVerified: this.isVerified,
+        verifyLayers: (steps) => this.verify(steps),
+        layerDevices: [...layerDevices, EMPTY_DEVICE],
+        ownsDevices: false,
+        isCached: cached !== undefined,
+      })
     } catch (error) {
-      if (isOcimountError(error, 'DIGEST_MISMATCH', 'SOURCE_CHANGED')) {
-        for (const device of this.#parts.layerDevices) device.fail?.(error)
-      }
+      await release()
       throw error
     }
-    if (!isCached && pending.length > 0) await publishTree(cache, path, bytes)
+  }
+
+  async close(): Promise<void> {
+    const { ownsDevices, layerDevices, release } = this.#parts
+    if (ownsDevices) await Promise.allSettled(layerDevices.map((device) => device.close()))
+    await release()
+  }
+
+  async #verify(steps: VerifySteps): Promise<void> {
+    const { cache, path, bytes, isCached } = this.#parts
+    if (this.#isVerified) return
+    await this.#parts.verifyLayers(steps)
+    if (!isCached) await publishTree(cache, path, bytes)
     this.#isVerified = true
-    this.#parts.pending = []
+    this.#parts.layers = []
+    this.#parts.verifyLayers = () => Promise.resolve()
   }
 }

@@ -7,7 +7,7 @@ import { isOcimountError, messageOf, OcimountError } from '../errors.js'
 import { digestHex, type DiffId } from '../image/digest.js'
 import type { Toc } from '../layer/toc.js'
 import { log } from '../logger.js'
-import { applyLayers } from './apply-layers.js'
+import { applyLayers, type StackedLayer } from './apply-layers.js'
 import type { PreparedLayer } from './prepare-layers.js'
 import { decodeRootfsFile, encodeRootfsFile, type RootfsInfo } from './rootfs-file.js'
 
@@ -31,13 +31,15 @@ export async function loadTree(cache: Cache, path: string): Promise<OpenTree | u
   }
 }
 
-/** Applies the layers in order, base first, and writes the tree, into memory. */
+/** Applies the layers in order, base first, with one on top that is of no image, and writes the tree, into memory. */
 export async function makeTree(
-  layerIds: readonly DiffId[],
+  layerIds: readonly string[],
   layers: readonly PreparedLayer[],
+  top?: StackedLayer,
 ): Promise<OpenTree> {
-  const tocs = new Map<DiffId, Toc>()
+  const tocs = new Map<string, Toc>()
   for (const layer of layers) tocs.set(layer.blob.diffId, await layer.loadToc())
+  if (top !== undefined) tocs.set(top.layerId, top.toc)
   const stack = layerIds.map((layerId) => {
     const toc = tocs.get(layerId)
     if (toc === undefined) {

@@ -17,7 +17,7 @@ export interface CliFixture {
   mountpoint(name?: string): string
   /** Runs the command with this fixture's cache and runtime directory. */
   ocimount(args: readonly string[], options?: CliOptions): Promise<CliResult>
-  /** What is mounted below `dir` now, innermost last. */
+  /** What is mounted below `dir` now, innermost last, but for the lowers in the runtime directory. */
   mounts(): string[]
 }
 
@@ -28,12 +28,12 @@ export function cliFixture(t: Teardown, base = '/var/tmp'): CliFixture {
     OCIMOUNT_CACHE_DIR: join(dir, 'cache'),
     OCIMOUNT_RUNTIME_DIR: join(dir, 'run'),
   }
-  const mounts = (): string[] => mountsBelow(dir)
+  const mounts = (): string[] => mountsBelow(dir).filter((path) => !path.startsWith(`${dir}/run/`))
   t.teardown(async () => {
     for (const path of mounts().reverse()) {
       await runCli(['umount', '-l', '-q', path], { env })
     }
-    for (const path of mounts().reverse()) execFileSync('umount', ['-l', path])
+    for (const path of mountsBelow(dir).reverse()) execFileSync('umount', ['-l', path])
     rmSync(dir, { recursive: true, force: true })
   })
   return {

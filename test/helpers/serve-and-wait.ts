@@ -31,7 +31,10 @@ if (keepState === 'state') {
   await state.update({ state: 'ready', driver: mount.driver, device: mount.device })
   const control = await serveControl(state.directory, {
     status: () => ({ record: state.record, pid: process.pid }),
-    unmount: async (options) => mount.unmount(options),
+    unmount: async (options) => {
+      await mount.unmount(options)
+      return { endsServer: true }
+    },
   })
   process.stdout.write(`ready ${state.id}\n`)
   await mount.finished

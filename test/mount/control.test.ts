@@ -33,6 +33,7 @@ function handlers(unmounts: boolean[] = []): ControlHandlers {
     unmount: async ({ lazy }) => {
       unmounts.push(lazy)
       if (!lazy) throw new OcimountError('MOUNT_BUSY', 'Cannot unmount /x: it is in use')
+      return { endsServer: true }
     },
   }
 }

@@ -1,0 +1,79 @@
+// A bundle on disk: a directory with config.json, the files that it mounts, and an empty `rootfs` to mount the image at.
+//
+//   DIR/config.json  DIR/<files>  DIR/rootfs/  (DIR/upper/  DIR/work/, made by the overlay)
+
+import { lstat, mkdir, mkdtemp, readdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
+import { escapeText } from '../byte-string.js'
+import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import type { Conversion } from './conversion.js'
+import { encodeRuntimeConfig } from './runtime-config.js'
+
+/** The directory of a bundle in which the image is mounted. */
+export const ROOTFS_NAME = 'rootfs'
+
+/**
+ * Checks that a bundle can be made at a path, and gives the path with the links on the way resolved.
+ *
+ * @throws OcimountError `MOUNTPOINT_INVALID` where something is there that is no empty directory, or a symbolic link
+ */
+export async function checkBundlePlace(directory: string): Promise<string> {
+  try {
+    const parent = await realpath(dirname(directory))
+    const place = join(parent, basename(directory))
+    const stats = await lstat(place).catch((error: unknown) => {
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw error
+    })
+    if (stats === undefined) return place
+    if (stats.isSymbolicLink()) throw refused(directory, 'it is a symbolic link')
+    if (!stats.isDirectory()) throw refused(directory, 'it is not a directory')
+    if ((await readdir(place)).length > 0) throw refused(directory, 'it is not empty')
+    return place
+  } catch (error) {
+    if (error instanceof OcimountError) throw error
+    const isMissing = systemErrorCode(error) === 'ENOENT'
+    throw refused(directory, isMissing ? 'its parent does not exist' : messageOf(error), error)
+  }
+}
+
+/**
+ * Writes a bundle at a place that `checkBundlePlace` accepted: all of it, or nothing.
+ *
+ * @throws OcimountError `MOUNTPOINT_INVALID`, `STORAGE_FULL`, `STORAGE_FAILED`
+ */
+export async function writeBundle(place: string, conversion: Conversion): Promise<void> {
+  let fresh: string | undefined
+  try {
+    // Mode 0700.
+    fresh = await mkdtemp(join(dirname(place), `.${basename(place).slice(0, 100)}-`))
+    await writeFile(join(fresh, 'config.json'), encodeRuntimeConfig(conversion.config), {
+      mode: 0o600,
+    })
+    for (const { name, content } of conversion.files) {
+      await writeFile(join(fresh, name), content, { mode: 0o644 })
+    }
+    await mkdir(join(fresh, ROOTFS_NAME), { mode: 0o755 })
+    // Takes the place of an empty directory, and of nothing else.
+    await rename(fresh, place)
+  } catch (error) {
+    if (fresh !== undefined) await rm(fresh, { recursive: true, force: true })
+    const code = systemErrorCode(error)
+    if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR') {
+      throw refused(place, 'something else was put there meanwhile', error)
+    }
+    throw new OcimountError(
+      code === 'ENOSPC' || code === 'EDQUOT' ? 'STORAGE_FULL' : 'STORAGE_FAILED',
+      `Cannot make the bundle ${escapeText(place)}: ${escapeText(messageOf(error))}`,
+      { cause: error },
+    )
+  }
+}
+
+function refused(directory: string, why: string, cause?: unknown): OcimountError {
+  return new OcimountError(
+    'MOUNTPOINT_INVALID',
+    `Cannot make a bundle at ${escapeText(directory)}: ${escapeText(why)}`,
+    cause === undefined ? {} : { cause },
+  )
+}

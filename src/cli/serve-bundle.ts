@@ -1,0 +1,177 @@
+// Makes a bundle of an image and mounts it there: the part of `bundle` and `run` that the serving process does.
+//
+//   opening ──▶ indexing ──▶ config.json ──▶ mount points that the tree lacks, as one more layer ──▶ attach (serve-shared.ts)
+
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { convertConfig } from '../bundle/convert.js'
+import { readHostFacts } from '../bundle/host-facts.js'
+import { treeOf } from '../bundle/image-tree.js'
+import { generatedLayer, planMountPoints } from '../bundle/mount-points.js'
+import { checkBundlePlace, ROOTFS_NAME, writeBundle } from '../bundle/write-bundle.js'
+import { escapeName } from '../byte-string.js'
+import { configureLogger } from '../logger.js'
+import { formatPlatform } from '../image/platform.js'
+import { isInitialUserNamespace } from '../mount/user-namespace.js'
+import type { BundleRequest, BundleSummary } from './bundle-request.js'
+import { receivedOptions } from './container-options.js'
+import { imageRecord } from './mount-summary.js'
+import {
+  openRootfs,
+  undoingOnFailure,
+  type Cleanup,
+  type OpenRootfs,
+  type ServeHooks,
+} from './open-rootfs.js'
+import { attach, prepareLower, type Attached } from './serve-shared.js'
+
+export interface ServedBundle {
+  readonly summary: BundleSummary
+  readonly finished: Promise<void>
+}
+
+/**
+ * Makes the bundle that a request names.
+ *
+ * @throws OcimountError of every room; nothing is left behind
+ */
+export async function serveBundle(
+  request: BundleRequest,
+  hooks: ServeHooks,
+): Promise<ServedBundle> {
+  const written: string[] = []
+  try {
+    return await undoingOnFailure(hooks.signal, (cleanup) =>
+      start(request, hooks, { cleanup, written }),
+    )
+  } catch (error) {
+    // Nothing is mounted in it any more.
+    for (const directory of written) await rm(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function start(
+  request: BundleRequest,
+  hooks: ServeHooks,
+  { cleanup, written }: { readonly cleanup: Cleanup; readonly written: string[] },
+): Promise<ServedBundle> {
+  const place = request.mounts ? await prepareLower(request, cleanup) : undefined
+  if (place === undefined) configureLogger({ level: 'silent' })
+  const directory = await checkBundlePlace(request.directory)
+  const open = await openRootfs(request, {
+    ...{ hooks, cleanup },
+    spareDirectory: place?.directory,
+  })
+  const prepared = await prepareBundle(request, open, directory)
+  written.push(directory)
+  const { rootfs } = prepared
+  if (rootfs !== open.rootfs) cleanup.add(() => rootfs.close())
+  let attached: Attached | undefined
+  if (place === undefined) await cleanup.run()
+  else {
+    attached = await attach(
+      request,
+      { ...open, rootfs },
+      {
+        ...{ place, hooks, cleanup },
+        attachment: {
+          mountpoint: join(directory, ROOTFS_NAME),
+          writable: request.options.readOnly === true ? false : directory,
+          // Nobody but the user reaches it, and a container has its own devices.
+          flags: { suid: true, dev: false, noexec: false },
+          image: imageRecord(request, open.image),
+          options: { driver: request.driver, verify: request.verify },
+          verifyFirst: request.verify === 'before',
+          bundle: { directory, isPrivate: request.isPrivate },
+          ...(request.container === undefined ? {} : { container: request.container }),
+        },
+      },
+    )
+  }
+  return {
+    summary: summarise({ request, open, directory, ...prepared, attached }),
+    finished: attached?.finished ?? Promise.resolve(),
+  }
+}
+
+async function prepareBundle(
+  request: BundleRequest,
+  { image, rootfs }: OpenRootfs,
+  directory: string,
+): Promise<{
+  readonly rootfs: OpenRootfs['rootfs']
+  readonly warnings: readonly string[]
+  readonly generated: readonly string[]
+}> {
+  const tree = treeOf(rootfs)
+  const isRootless = !(await isInitialUserNamespace())
+  const conversion = await convertConfig({
+    image,
+    tree,
+    options: {
+      ...receivedOptions(request.options),
+      ...(isRootless ? { rootless: 'current' } : {}),
+      ...(request.hooks ? { poststop: unmountCommand(directory) } : {}),
+    },
+    host: await readHostFacts(),
+  })
+  const plan = planMountPoints(tree, conversion.mountPoints)
+  const layer = generatedLayer(plan)
+  const whole = layer === undefined ? rootfs : await rootfs.withLayer(layer)
+  try {
+    await writeBundle(directory, conversion)
+  } catch (error) {
+    if (whole !== rootfs) await whole.close()
+    throw error
+  }
+  return {
+    rootfs: whole,
+    warnings: conversion.warnings,
+    generated: plan.entries.map(({ path }) => `/${escapeName(path)}`),
+  }
+}
+
+function unmountCommand(directory: string): readonly [string, ...string[]] {
+  const script = fileURLToPath(new URL('./main.js', import.meta.url))
+  return [process.execPath, script, 'umount', '--lazy', '--quiet', directory]
+}
+
+function summarise({
+  request,
+  open,
+  directory,
+  warnings,
+  generated,
+  attached,
+}: {
+  readonly request: BundleRequest
+  readonly open: OpenRootfs
+  readonly directory: string
+  readonly warnings: readonly string[]
+  readonly generated: readonly string[]
+  readonly attached: Attached | undefined
+}): BundleSummary {
+  const { image, begin, opened, indexed } = open
+  const mounted = performance.now()
+  const seconds = (from: number, to: number): number => Math.round((to - from) * 10) / 10_000
+  return {
+    kind: 'bundle',
+    id: attached?.record.id,
+    directory,
+    rootfs: join(directory, ROOTFS_NAME),
+    image: image.name ?? request.image,
+    imageId: image.configDigest,
+    platform: formatPlatform(image.platform),
+    driver: attached?.record.driver,
+    writable: attached?.record.isWritable ?? false,
+    generated,
+    warnings: [...open.warnings, ...image.warnings, ...warnings],
+    seconds: seconds(begin, mounted),
+    openSeconds: seconds(begin, opened),
+    indexSeconds: seconds(opened, indexed),
+    mountSeconds: seconds(indexed, mounted),
+    pid: attached?.record.pid,
+  }
+}

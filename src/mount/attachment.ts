@@ -1,0 +1,11 @@
+import type { MountFlags } from './driver.js'
+import type { NewMount } from './state.js'
+
+/** What is to be mounted on a lower; JSON-safe. */
+export interface Attachment extends Omit<NewMount, 'isWritable' | 'direct' | 'lower'> {
+  /** See stack.ts. */
+  readonly writable: boolean | string
+  readonly flags: Pick<MountFlags, 'suid' | 'dev' | 'noexec'>
+  /** Mounts only when all layers are verified. */
+  readonly verifyFirst: boolean
+}

@@ -1,0 +1,58 @@
+// Shows a mounted image at one more place.
+
+import { escapeText } from '../byte-string.js'
+import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import { loadNative } from '../native.js'
+import type { MountFlags } from './driver.js'
+import { isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
+import { nativeFlags } from './native-server.js'
+import { runTool } from './run-tool.js'
+
+export interface BindRequest {
+  /** A mount point of the image. */
+  readonly source: string
+  /** Canonical. */
+  readonly mountpoint: string
+  readonly flags: MountFlags
+}
+
+/**
+ * Mounts an image that is mounted already at a second place, read-only, with flags of its own.
+ *
+ * @throws OcimountError `MOUNT_DENIED`, `MOUNT_FAILED`
+ */
+export async function bindMount(request: BindRequest): Promise<MountEntry> {
+  const { mountpoint } = request
+  try {
+    await bind(request)
+    const entry = mountAt(await readMountinfo(), mountpoint)
+    if (entry !== undefined && isOurMount(entry)) return entry
+    throw new Error('the mount vanished at once')
+  } catch (error) {
+    const isDenied = ['EPERM', 'EACCES'].includes(systemErrorCode(error) ?? '')
+    throw new OcimountError(
+      isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED',
+      `Cannot mount at ${escapeText(mountpoint)}: ${escapeText(messageOf(error))}`,
+      { cause: error },
+    )
+  }
+}
+
+async function bind({ source, mountpoint, flags }: BindRequest): Promise<void> {
+  const native = loadNative()
+  if (native !== undefined) {
+    const request = { source, mountpoint, userNamespaceFd: -1, flags: nativeFlags(flags) }
+    try {
+      await native.bindMount(request)
+      return
+    } catch (error) {
+      // Before Linux 5.12 there is no mount_setattr; mount(8) knows the older way.
+      if (systemErrorCode(error) !== 'ENOSYS') throw error
+    }
+  }
+  const { suid, dev, noexec } = nativeFlags(flags)
+  const options = ['bind', 'ro', suid ? 'suid' : 'nosuid', dev ? 'dev' : 'nodev']
+  if (noexec) options.push('noexec')
+  const result = await runTool('mount', ['-o', options.join(','), '--', source, mountpoint])
+  if (result.status !== 0) throw new Error(result.message)
+}
