@@ -26,7 +26,19 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
   mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
   bundle: ['mount', 'rootfs', 'erofs', 'layer', 'image'],
-  cli: ['bundle', 'reference', 'image', 'source', 'cache', 'layer', 'rootfs', 'erofs', 'mount'],
+  // The addon makes a process into another program.
+  cli: [
+    'native',
+    'bundle',
+    'reference',
+    'image',
+    'source',
+    'cache',
+    'layer',
+    'rootfs',
+    'erofs',
+    'mount',
+  ],
 }
 
 /** Rooms that parse bytes and must not be able to read any by themselves. */

@@ -14,8 +14,8 @@ import { formatSeconds, printJson, printNote } from './output.js'
 /** Makes a bundle; returns when a runtime can be started on it. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   const cwd = process.cwd()
-  if (!args.noMount) refuseMapsOnMount(args)
-  if (!args.noMount && process.geteuid?.() !== 0) {
+  if (!args.configOnly) refuseMapsOnMount(args)
+  if (!args.configOnly && process.geteuid?.() !== 0) {
     throw new OcimountError(
       'MOUNT_DENIED',
       'Cannot mount in a bundle: only root may; use --no-mount, or root of a user namespace of your own: unshare -Urm',
@@ -27,7 +27,7 @@ export async function run(args: CommandArguments): Promise<ExitStatus> {
     driver: args.driver,
     directory: resolve(cwd, args.directory),
     isPrivate: false,
-    mounts: !args.noMount,
+    mounts: !args.configOnly,
     hooks: args.hooks,
     options: await parseContainerOptions(args, cwd),
     container: undefined,

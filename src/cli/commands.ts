@@ -11,7 +11,7 @@ export interface CommandArguments extends ContainerArguments {
   readonly image: string
   /** Where a bundle is made. */
   readonly directory: string
-  readonly noMount: boolean
+  readonly configOnly: boolean
   readonly hooks: boolean
   /** Undefined: the first that is found. */
   readonly runtime: string | undefined
@@ -213,7 +213,11 @@ export const COMMANDS: readonly CommandSpec[] = [
       ...IMAGE_OPTIONS,
       ...DRIVER_OPTION,
       ...CONTAINER_OPTIONS,
-      'no-mount': { type: 'boolean', default: false, describe: 'Write config.json only' },
+      'config-only': {
+        type: 'boolean',
+        default: false,
+        describe: 'Write config.json only; also --no-mount',
+      },
       hooks: {
         type: 'boolean',
         default: false,
@@ -227,7 +231,7 @@ export const COMMANDS: readonly CommandSpec[] = [
       directory: { describe: 'A directory to be made, or an empty one' },
       args: CONTAINER_ARGS,
     },
-    example: ['$0 bundle app.tar b -- sh && runc run -b b app', 'Any runtime starts it'],
+    example: ['$0 bundle app.tar b -- sh', 'For runc run -b b app'],
     load: () => import('./bundle-command.js'),
   },
   {

@@ -28,8 +28,6 @@ export async function runProgram(args: readonly string[], version: string): Prom
       'parse-positional-numbers': false,
       'dot-notation': false,
       'duplicate-arguments-array': true,
-      // There is a --no-mount beside a --mount, and nothing that begins with no- is switched off by it.
-      'boolean-negation': false,
     })
     .options(GLOBAL_OPTIONS)
     .strict()
@@ -84,6 +82,8 @@ function normalizeArguments(args: readonly string[]): string[] {
   const end = at < 0 ? args.length : at
   const options = args.slice(0, end).map((arg) => {
     if (arg === '--writable') return `--writable=${MARK}`
+    // To yargs it would switch --mount off.
+    if (arg === '--no-mount') return '--config-only'
     return arg === '-' ? MARK + arg : arg
   })
   const command = findCommand(options)
