@@ -239,7 +239,7 @@ void StopIdle() {
     Mount mount(&devices, &handler);
     if (round % 2 == 0) Run({"list", mount.path + "/bare"});
     mount.server->Stop();
-    CHECK(mount.WaitForEnd(2000));
+    CHECK(mount.WaitForEnd());
   }
 }
 
@@ -255,7 +255,7 @@ void OneThread() {
     Run({"list", mount.path + "/bare"});
   }
   mount.server->Stop();
-  CHECK(mount.WaitForEnd(2000));
+  CHECK(mount.WaitForEnd());
 }
 
 /** A server whose mount never comes. */

@@ -5,10 +5,11 @@ runner=$(realpath "$0")
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1}
 
-# begin NAME MODE: for every mode a directory of its own.
+# begin NAME MODE: a directory for the two, and one for the objects of a mode, of which runners have many in common.
 begin() {
   mode=$2
   build=../.build/native/$1-$mode
+  compiled=../.build/native/objects-$mode
   flags=(-std=c++20 -g -Wall -Wextra -Werror -pthread -Isrc)
   objects=()
   local checks=(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -23,7 +24,7 @@ begin() {
       ;;
     *) usage ;;
   esac
-  mkdir -p "$build"
+  mkdir -p "$build" "$compiled"
 }
 
 # The comment at the top of the runner.
@@ -32,13 +33,14 @@ usage() {
   exit 2
 }
 
-# Compiles what is newer than its object, or older than a header.
+# Compiles what is newer than its object, or older than a header. Two runners at once do not see half an object.
 compile() {
   local source object
   for source; do
-    object=$build/$(basename "$source" .cc).o
+    object=$compiled/$(basename "$source" .cc).o
     if [[ ! $object -nt $source || -n $(find src test -name '*.h' -newer "$object") ]]; then
-      "${CXX:-g++}" "${flags[@]}" -c -o "$object" "$source"
+      "${CXX:-g++}" "${flags[@]}" -c -o "$object.$$" "$source"
+      mv "$object.$$" "$object"
     fi
     objects+=("$object")
   done
