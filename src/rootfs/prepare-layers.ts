@@ -1,5 +1,6 @@
 // Layers on their way into a tree: each known to the cache already, or indexed here, all at the same time.
 
+import { setMaxListeners } from 'node:events'
 import type { Cache } from '../cache/cache.js'
 import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
@@ -45,6 +46,8 @@ export async function prepareLayers(
   const stop = new AbortController()
   const signals = options.signal === undefined ? [] : [options.signal]
   const signal = AbortSignal.any([...signals, stop.signal])
+  // Every layer that waits for its turn listens. Ten, from where Node.js warns of a leak, is few for an image.
+  setMaxListeners(0, signal)
   const results = await Promise.allSettled(
     distinctLayers(layers).map(async (blob) => {
       try {
