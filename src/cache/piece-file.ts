@@ -2,8 +2,9 @@
 // workshop first, which checks or makes it (piece-workshop.ts). Without a source of pieces a wrong one is CACHE_CORRUPT and
 // the entry is dropped, to be made again by whoever comes next.
 //
-// The digests are in our memory, so whatever is done to the file, only bytes that match them are given out. When the file
-// changes and it was not us, everything is checked anew.
+// The digest of a piece is compared before its first bytes are given out in this process, with what is in our memory; the
+// directory lets nobody else write. read() has everything checked anew when the file changes and it was not us. Native
+// threads notice only a file that was cut: a checked piece that is written over at the same length is given out as it is.
 
 import { fstatSync, type BigIntStats } from 'node:fs'
 import { isOcimountError, OcimountError } from '../errors.js'

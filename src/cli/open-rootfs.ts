@@ -1,157 +1,68 @@
-// From the image that a request names to a tree that can be mounted.
+// From what names an image to its opened layers and tree: what mounting one and looking into one share.
 
-import { Cache } from '../cache/cache.js'
-import { isOcimountError, messageOf, OcimountError } from '../errors.js'
-import { log } from '../logger.js'
+import type { Cache } from '../cache/cache.js'
 import { parsePlatform } from '../reference/platform.js'
-import { buildRootfs, type Rootfs } from '../rootfs/build-rootfs.js'
+import { buildRootfs, type BuildRootfsOptions, type Rootfs } from '../rootfs/build-rootfs.js'
 import type { Image } from '../source/image.js'
 import { openImage } from '../source/open-image.js'
-import type { ImageRequest } from './mount-request.js'
 import type { ProgressUpdate } from './progress.js'
-import { withSpareCache, type ChosenCache } from './spare-cache.js'
 
-export interface ServeHooks {
+/** What the user named. */
+export interface NamedImage {
+  readonly image: string
+  readonly ref?: string | undefined
+  readonly platform?: string | undefined
+}
+
+export interface OpenOptions {
+  readonly cache: Cache
   readonly onProgress?: ((update: ProgressUpdate) => void) | undefined
-  /** Ends the start, or unmounts when the mount is up already. */
-  readonly signal: AbortSignal
-}
-
-/** An image whose tree can be mounted, and when each step was done, by `performance.now()`. */
-export interface OpenRootfs extends ChosenCache {
-  readonly image: Image
-  readonly rootfs: Rootfs
-  readonly begin: number
-  readonly opened: number
-  readonly indexed: number
-}
-
-/** What has to be undone, last first, when a start fails or a mount has ended. */
-export class Cleanup {
-  readonly #steps: (() => Promise<unknown>)[] = []
-
-  add(step: () => Promise<unknown>): void {
-    this.#steps.push(step)
-  }
-
-  /** Never rejects. */
-  async run(): Promise<void> {
-    for (const step of this.#steps.splice(0).reverse()) {
-      await step().catch((error: unknown) => {
-        log.warn({ cause: messageOf(error) }, 'Cannot release everything')
-      })
-    }
-  }
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
- * Opens and indexes an image, on a full disk through a cache in `spareDirectory`, if there is one. What it opens is closed by the clean-up.
+ * Opens an image.
  *
- * @throws OcimountError of the rooms below
+ * @throws OcimountError `USAGE` for a platform that is none, and those of `openImage`
  */
-export async function openRootfs(
-  request: ImageRequest & { readonly direct?: boolean },
-  around: {
-    readonly hooks: ServeHooks
-    readonly cleanup: Cleanup
-    readonly spareDirectory: string | undefined
-  },
-): Promise<OpenRootfs> {
-  const { hooks, cleanup, spareDirectory } = around
-  const begin = performance.now()
-  const { cacheDir: dir, maxDataBytes } = request
-  const openCache = (): Promise<Cache> => Cache.open({ dir, maxDataBytes })
-  const work = (chosen: ChosenCache): Promise<Opened> => openAndBuild(request, hooks, chosen)
-  const open =
-    spareDirectory === undefined
-      ? await work({ cache: await openCache(), warnings: [] })
-      : await withSpareCache(openCache, spareDirectory, work)
-  cleanup.add(() => open.image.close())
-  cleanup.add(() => open.rootfs.close())
-  hooks.signal.throwIfAborted()
-  return { ...open, begin, indexed: performance.now() }
-}
-
-type Opened = Omit<OpenRootfs, 'begin' | 'indexed'>
-
-/** Leaves nothing open when it fails. */
-async function openAndBuild(
-  request: ImageRequest & { readonly direct?: boolean },
-  { signal, onProgress }: ServeHooks,
-  chosen: ChosenCache,
-): Promise<Opened> {
-  const { cache } = chosen
-  const image = await openImage(request.image, {
-    cache,
-    ref: request.ref,
-    platform: request.platform === undefined ? undefined : parsePlatform(request.platform),
-    signal,
+export function openNamed(
+  { image, ref, platform }: NamedImage,
+  { cache, onProgress, signal }: OpenOptions,
+): Promise<Image> {
+  return openImage(image, {
+    ...{ cache, ref, signal },
+    platform: platform === undefined ? undefined : parsePlatform(platform),
     onProgress:
       onProgress &&
       ((progress) => {
         onProgress({ what: 'reading the archive', ...progress })
       }),
   })
+}
+
+/** An image with its tree, both to be closed. */
+export interface OpenedRootfs {
+  readonly image: Image
+  readonly rootfs: Rootfs
+  /** When the image was open, as `performance.now()` says it. */
+  readonly opened: number
+}
+
+/**
+ * Opens an image and makes its tree. Leaves nothing open when it fails.
+ *
+ * @throws OcimountError of {@link openNamed} and `buildRootfs`
+ */
+export async function openRootfs(
+  named: NamedImage,
+  options: OpenOptions & Pick<BuildRootfsOptions, 'verify' | 'inPlace'>,
+): Promise<OpenedRootfs> {
+  const image = await openNamed(named, options)
   const opened = performance.now()
   try {
-    const rootfs = await buildRootfs(image, {
-      ...{ cache, onProgress, signal },
-      verify: request.verify,
-      inPlace: request.direct,
-    })
-    return { ...chosen, image, opened, rootfs }
+    return { image, opened, rootfs: await buildRootfs(image, options) }
   } catch (error) {
     await image.close()
     throw error
   }
-}
-
-/** Runs a start; when it fails everything is undone, and what was interrupted says so. */
-export async function undoingOnFailure<T>(
-  signal: AbortSignal,
-  start: (cleanup: Cleanup) => Promise<T>,
-): Promise<T> {
-  const cleanup = new Cleanup()
-  try {
-    return await start(cleanup)
-  } catch (error) {
-    await cleanup.run()
-    if (!signal.aborted || isOcimountError(error)) throw error
-    throw new OcimountError('INTERRUPTED', 'Cannot mount: interrupted', { cause: error })
-  }
-}
-
-/** Lets one mount at a time be made at a place: the kernel itself would stack the second on the first. */
-export async function oneAtATime<T>(
-  mountpoint: string,
-  { cache, signal }: { readonly cache: Cache; readonly signal?: AbortSignal | undefined },
-  work: () => Promise<T>,
-): Promise<T> {
-  const what = `mountpoint-${mountpoint}`
-  return withLockIfPossible(what, { cache, signal }, work)
-}
-
-/** Runs `work` under a lock of the cache; a full or unwritable cache must not keep an image from being mounted. */
-export async function withLockIfPossible<T>(
-  name: string,
-  { cache, signal }: { readonly cache: Cache; readonly signal?: AbortSignal | undefined },
-  work: () => Promise<T>,
-): Promise<T> {
-  const step = { isStarted: false }
-  const start = (): Promise<T> => {
-    step.isStarted = true
-    return work()
-  }
-  try {
-    return await cache.withLock(name, start, { signal })
-  } catch (error) {
-    if (step.isStarted || !isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
-    log.warn({ cause: messageOf(error) }, 'Mounting without a lock')
-    return work()
-  }
-}
-
-/** Shown by mount(8) as the source; commas would end the option. */
-export function fsNameOf(image: string): string {
-  return image.replace(/[^\w./:@+-]/g, '_').slice(0, 200)
 }

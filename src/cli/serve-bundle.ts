@@ -18,12 +18,12 @@ import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import { receivedOptions } from './container-options.js'
 import { imageRecord } from './mount-summary.js'
 import {
-  openRootfs,
+  openToServe,
   undoingOnFailure,
   type Cleanup,
-  type OpenRootfs,
+  type RootfsToServe,
   type ServeHooks,
-} from './open-rootfs.js'
+} from './serve-start.js'
 import { attach, prepareLower, type Attached } from './serve-shared.js'
 
 export interface ServedBundle {
@@ -60,7 +60,7 @@ async function start(
   const place = request.mounts ? await prepareLower(request, cleanup) : undefined
   if (place === undefined) configureLogger({ level: 'silent' })
   const directory = await checkBundlePlace(request.directory)
-  const open = await openRootfs(request, {
+  const open = await openToServe(request, {
     ...{ hooks, cleanup },
     spareDirectory: place?.directory,
   })
@@ -98,10 +98,10 @@ async function start(
 
 async function prepareBundle(
   request: BundleRequest,
-  { image, rootfs }: OpenRootfs,
+  { image, rootfs }: RootfsToServe,
   directory: string,
 ): Promise<{
-  readonly rootfs: OpenRootfs['rootfs']
+  readonly rootfs: RootfsToServe['rootfs']
   readonly warnings: readonly string[]
   readonly generated: readonly string[]
 }> {
@@ -147,7 +147,7 @@ function summarise({
   attached,
 }: {
   readonly request: BundleRequest
-  readonly open: OpenRootfs
+  readonly open: RootfsToServe
   readonly directory: string
   readonly warnings: readonly string[]
   readonly generated: readonly string[]

@@ -13,11 +13,11 @@ import { imageRecord, optionsRecord, summariseMount, type MountSummary } from '.
 import {
   fsNameOf,
   oneAtATime,
-  openRootfs,
+  openToServe,
   undoingOnFailure,
   type Cleanup,
   type ServeHooks,
-} from './open-rootfs.js'
+} from './serve-start.js'
 
 /** A mount that is usable. */
 export interface ServedMount {
@@ -68,7 +68,7 @@ async function start(
   { state, cleanup, end }: Started,
 ): Promise<ServedMount> {
   const { signal } = hooks
-  const open = await openRootfs(request, { hooks, cleanup, spareDirectory: state.directory })
+  const open = await openToServe(request, { hooks, cleanup, spareDirectory: state.directory })
   const { cache, image, rootfs } = open
   const mount = await oneAtATime(request.mountpoint, { cache, signal }, () =>
     mountRootfs(rootfs, request.mountpoint, {

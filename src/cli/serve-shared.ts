@@ -22,13 +22,13 @@ import { factsOf, verifyBehind } from './live-mount.js'
 import {
   fsNameOf,
   oneAtATime,
-  openRootfs,
+  openToServe,
   undoingOnFailure,
   withLockIfPossible,
   type Cleanup,
-  type OpenRootfs,
+  type RootfsToServe,
   type ServeHooks,
-} from './open-rootfs.js'
+} from './serve-start.js'
 import type { ServedMount } from './serve-mount.js'
 
 /** A mount on a lower, and until when this process has to serve it. */
@@ -50,7 +50,7 @@ export function canShare(): boolean {
 export async function serveShared(request: MountRequest, hooks: ServeHooks): Promise<ServedMount> {
   return undoingOnFailure(hooks.signal, async (cleanup) => {
     const place = await prepareLower(request, cleanup)
-    const open = await openRootfs(request, { hooks, cleanup, spareDirectory: place.directory })
+    const open = await openToServe(request, { hooks, cleanup, spareDirectory: place.directory })
     const { image, rootfs } = open
     const { record, finished } = await attach(request, open, {
       ...{ place, hooks, cleanup },
@@ -111,7 +111,7 @@ type LowerRequest = Pick<MountRequest, 'image' | 'driver'> & { readonly allowOth
  */
 export async function attach(
   request: LowerRequest,
-  open: OpenRootfs,
+  open: RootfsToServe,
   { attachment, place, hooks, cleanup }: AttachRequest,
 ): Promise<Attached> {
   const { signal } = hooks
@@ -151,7 +151,7 @@ async function attachToLive(
 
 async function becomeServer(
   request: LowerRequest,
-  open: OpenRootfs,
+  open: RootfsToServe,
   { attachment, place, hooks: { signal }, cleanup, key }: AttachRequest & { readonly key: string },
 ): Promise<Attached> {
   const { rootfs, cache } = open
@@ -199,7 +199,7 @@ async function becomeServer(
 /** What two mounts must have in common to share a server: what is served, from which files, how, and to whom. */
 async function lowerKey(
   { driver, allowOther = false }: LowerRequest,
-  { cache, image, rootfs }: OpenRootfs,
+  { cache, image, rootfs }: RootfsToServe,
 ): Promise<string> {
   const files = image.layers.map(({ region }) => [region.offset, identityKey(region.identity)])
   const namespaces = await Promise.all(

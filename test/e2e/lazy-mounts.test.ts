@@ -1,7 +1,7 @@
 // Gzip images while they are mounted, under every driver: what is made and kept of them, a cache that is too small or full,
 // and bytes that turn bad under the mount.
 
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   linkSync,
@@ -19,8 +19,9 @@ import { unseal } from '../../src/cache/sealed-file.js'
 import { buildImage } from '../helpers/build-image.js'
 import { buildTar, file } from '../helpers/build-tar.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
-import { eachDriver, type DriverCase } from '../helpers/mount-drivers.js'
+import { DRIVER_CASES, eachDriver, type DriverCase } from '../helpers/mount-drivers.js'
 import { addonSkipReason, layerLikeBytes, PIECE_SIZE } from '../helpers/native-addon.js'
+import { COMMAND } from '../helpers/run-cli.js'
 import { run } from '../helpers/with-mount.js'
 import { writeImage } from '../helpers/write-image.js'
 
@@ -37,6 +38,7 @@ const BLOB = IMAGE.layers[0]!
 
 const noAddon = addonSkipReason()
 const unfit = noAddon === false ? {} : { kernel: noAddon, fuse: noAddon, 'fuse-native': noAddon }
+const noFuse = DRIVER_CASES.find(({ name }) => name === 'fuse')?.skip ?? false
 
 interface Mounted {
   readonly fixture: CliFixture
@@ -61,22 +63,26 @@ async function mount(
   return { fixture, image, mountpoint, stderr: mounted.stderr }
 }
 
-/** Reads a file past the page cache in a process of its own; gives its bytes or the name of the error. */
-async function read(path: string): Promise<Buffer | string> {
+/** Reads files past the page cache, in one process of its own; gives the bytes of each or the name of its error. */
+async function readAll(paths: readonly string[]): Promise<(Buffer | string)[]> {
   const script = `
 import base64, errno, os, sys
-try:
-    file = os.open(sys.argv[1], os.O_RDONLY)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    parts = []
-    while part := os.read(file, 1 << 17):
-        parts.append(part)
-    print(base64.b64encode(b''.join(parts)).decode())
-except OSError as error:
-    print('!' + errno.errorcode[error.errno])
+for path in sys.argv[1:]:
+    try:
+        file = os.open(path, os.O_RDONLY)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+        parts = []
+        while part := os.read(file, 1 << 17):
+            parts.append(part)
+        os.close(file)
+        print(base64.b64encode(b''.join(parts)).decode())
+    except OSError as error:
+        print('!' + errno.errorcode[error.errno])
 `
-  const { stdout } = await run(['python3', '-c', script, path])
-  return stdout.startsWith('!') ? stdout.slice(1).trim() : Buffer.from(stdout, 'base64')
+  const { status, stdout, stderr } = await run(['python3', '-c', script, ...paths])
+  if (status !== 0) throw new Error(stderr)
+  const lines = stdout.trimEnd().split('\n')
+  return lines.map((line) => (line.startsWith('!') ? line.slice(1) : Buffer.from(line, 'base64')))
 }
 
 interface Device {
@@ -110,8 +116,9 @@ async function readsRightOr(
   numbers: readonly number[],
 ): Promise<string[]> {
   const errors: string[] = []
-  for (const n of numbers) {
-    const got = await read(join(mountpoint, `f${n}`))
+  const results = await readAll(numbers.map((n) => join(mountpoint, `f${n}`)))
+  for (const [index, got] of results.entries()) {
+    const n = numbers[index] ?? -1
     if (typeof got === 'string') errors.push(got)
     else t.ok(got.equals(CONTENTS[n]!), `f${n}`)
   }
@@ -124,7 +131,7 @@ eachDriver(
   async (t, driver) => {
     const mounted = await mount(t, driver)
     t.equal((await deviceOf(mounted)).presentBytes, 0)
-    const small = await read(join(mounted.mountpoint, 'small'))
+    const [small] = await readAll([join(mounted.mountpoint, 'small')])
     t.ok(CONTENTS[0]!.subarray(0, SMALL).equals(small as Buffer))
     const device = await deviceOf(mounted)
     t.equal(device.size, TAR.length)
@@ -280,39 +287,80 @@ eachDriver(
   unfit,
 )
 
+/** Mounts with the cache on a disk of `size`, reads twice, unmounts; gives what the mounting said. */
+async function useFullDisk(t: Test, driver: DriverCase['name'], size: string): Promise<string> {
+  const fixture = cliFixture(t)
+  const disk = fixture.mountpoint('disk')
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},mode=0700`, 'tmpfs', disk])
+  const image = writeImage(join(fixture.dir, 'layout'), [IMAGE], { form: 'oci' })
+  const mountpoint = fixture.mountpoint()
+  const env = { OCIMOUNT_CACHE_DIR: join(disk, 'cache') }
+  const { status, stderr } = await fixture.ocimount(['--driver', driver, image, mountpoint], {
+    env,
+  })
+  t.equal(status, 0, stderr)
+  const served = { fixture, image, mountpoint, stderr }
+  for (const round of [1, 2]) {
+    t.strictSame(await readsRightOr(t, served, [0, 1, 12, 20, 29]), [], `round ${round}`)
+  }
+  const runtime = join(fixture.dir, 'run')
+  const log = readFileSync(join(runtime, readdirSync(runtime)[0] ?? '', 'log'), 'utf8')
+  t.ok((log.match(/takes no pieces/g) ?? []).length <= 1, log)
+  const ended = await fixture.ocimount(['umount', mountpoint], { env })
+  t.equal(ended.status, 0, ended.stderr)
+  t.strictSame(readdirSync(runtime), [])
+  return stderr
+}
+
 eachDriver(
   t,
-  'a full disk: the image is mounted, read right, and that is told once',
+  'a disk that is full for pieces: they are read all the same',
   async (t, driver) => {
-    for (const options of ['size=1m', 'size=64k']) {
-      const fixture = cliFixture(t)
-      const disk = fixture.mountpoint('disk')
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `${options},mode=0700`, 'tmpfs', disk])
-      const image = writeImage(join(fixture.dir, 'layout'), [IMAGE], { form: 'oci' })
-      const mountpoint = fixture.mountpoint()
-      const env = { OCIMOUNT_CACHE_DIR: join(disk, 'cache') }
-      const mounted = await fixture.ocimount(['--driver', driver, image, mountpoint], { env })
-      t.equal(mounted.status, 0, mounted.stderr)
-      const warnings = mounted.stderr.match(/no space left/g) ?? []
-      t.ok(warnings.length <= 1, mounted.stderr)
-      if (options !== 'size=1m') t.equal(warnings.length, 1, mounted.stderr)
-      const numbers = [0, 1, 12, 20, 29]
-      const served = { fixture, image, mountpoint, stderr: '' }
-      for (const round of [1, 2]) {
-        t.strictSame(await readsRightOr(t, served, numbers), [], `round ${round}`)
-      }
-      const state = readdirSync(fixture.env['OCIMOUNT_RUNTIME_DIR'] ?? '')[0] ?? ''
-      const log = readFileSync(join(fixture.dir, 'run', state, 'log'), 'utf8')
-      t.ok((log.match(/takes no pieces/g) ?? []).length <= 1, log)
-      const ended = await fixture.ocimount(['umount', mountpoint], { env })
-      t.equal(ended.status, 0, ended.stderr)
-      t.strictSame(readdirSync(fixture.env['OCIMOUNT_RUNTIME_DIR'] ?? ''), [])
-    }
+    const said = await useFullDisk(t, driver, '1m')
+    t.ok((said.match(/no space left/g) ?? []).length <= 1, said)
   },
   unfit,
 )
 
-t.test('a full disk refuses a zstd layer in one line', { skip: noAddon }, async (t) => {
+// What reads the pieces is the same as without a full disk.
+t.test('a disk that is full for the index: that is told once', { skip: noFuse }, async (t) => {
+  const said = await useFullDisk(t, 'fuse', '64k')
+  t.equal((said.match(/no space left/g) ?? []).length, 1, said)
+})
+
+t.test(
+  'a full disk: what looks into the image works, and leaves nothing',
+  { skip: noFuse },
+  async (t) => {
+    const fixture = cliFixture(t)
+    const disk = fixture.mountpoint('disk')
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k,mode=0700', 'tmpfs', disk])
+    const image = writeImage(join(fixture.dir, 'layout'), [IMAGE], { form: 'oci' })
+    const temporary = fixture.mountpoint('tmp')
+    const env = { OCIMOUNT_CACHE_DIR: join(disk, 'cache'), TMPDIR: temporary }
+    const warning =
+      /^ocimount: warning: Cannot [^\n]*no space left[^\n]*; went on without the cache\n$/
+    const commands: readonly (readonly [readonly string[], RegExp])[] = [
+      [['ls', image], /^f0\nf1\n[^]*\nsmall\n$/],
+      [['tree', image], /\n0 directories, 31 files\n$/],
+      [['stat', image, '/small'], /^size +4096$/m],
+    ]
+    for (const [args, stdout] of commands) {
+      t.match(await fixture.ocimount(args, { env }), { status: 0, stdout, stderr: warning })
+    }
+    const [program, ...first] = COMMAND
+    const printed = spawnSync(program, [...first, 'cat', image, 'small', 'f29'], {
+      env: { ...process.env, ...env },
+      maxBuffer: 1 << 24,
+    })
+    t.match(printed.stderr.toString(), warning)
+    const want = [CONTENTS[0]!.subarray(0, SMALL), CONTENTS[29]!]
+    t.ok(printed.status === 0 && printed.stdout.equals(Buffer.concat(want)))
+    t.strictSame(readdirSync(temporary), [])
+  },
+)
+
+t.test('a full disk refuses a zstd layer in one line', { skip: noFuse }, async (t) => {
   const fixture = cliFixture(t)
   const disk = fixture.mountpoint('disk')
   execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=1m,mode=0700', 'tmpfs', disk])

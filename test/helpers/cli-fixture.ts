@@ -34,7 +34,8 @@ export function cliFixture(t: Teardown, base = '/var/tmp'): CliFixture {
       await runCli(['umount', '-l', '-q', path], { env })
     }
     for (const path of mountsBelow(dir).reverse()) execFileSync('umount', ['-l', path])
-    rmSync(dir, { recursive: true, force: true })
+    // After a lazy unmount the server may still be writing what it filled.
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
   })
   return {
     dir,
