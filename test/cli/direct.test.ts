@@ -3,6 +3,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  appendFileSync,
   closeSync,
   ftruncateSync,
   mkdirSync,
@@ -198,6 +199,23 @@ t.test('kill -9 while it is hashed leaves a mount that reads', { skip }, async (
   t.match(status, { status: 0, stdout: /^Verification: unknown$/m })
   t.match(await fixture.ocimount(['umount', '-l', mountpoint]), { status: 0, stderr: '' })
   await fixture.ocimount(['cache', 'prune', '-q', '--max-size', '1T'])
+  await leavesNothing(t, fixture)
+})
+
+t.test('an archive that changes while it is hashed is detached', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const image = writeSlowArchive(join(fixture.dir, 'app.tar'), 3 * 2 ** 30)
+  const mountpoint = fixture.mountpoint()
+  const { verification } = await mountDirect(t, fixture, [image, mountpoint])
+  // Outside every layer: only the identity of the file tells.
+  appendFileSync(image, 'x')
+  t.equal(verification, 'pending')
+  t.ok(await isAlone(fixture))
+  t.strictSame(fixture.mounts(), [])
+  const error = { code: 'SOURCE_CHANGED' }
+  const record = { mountpoint, state: 'failed', verification: 'failed', error, pid: null }
+  t.match(await listed(fixture), [record])
+  t.match(await fixture.ocimount(['umount', mountpoint]), { status: 0, stderr: '' })
   await leavesNothing(t, fixture)
 })
 
