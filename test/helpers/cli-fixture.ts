@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { runCli, type CliOptions, type CliResult } from './run-cli.js'
 
 interface Teardown {
@@ -34,8 +35,7 @@ export function cliFixture(t: Teardown, base = '/var/tmp'): CliFixture {
       await runCli(['umount', '-l', '-q', path], { env })
     }
     for (const path of mountsBelow(dir).reverse()) execFileSync('umount', ['-l', path])
-    // After a lazy unmount the server may still be writing what it filled.
-    rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
+    await removeTree(dir)
   })
   return {
     dir,
@@ -47,6 +47,19 @@ export function cliFixture(t: Teardown, base = '/var/tmp'): CliFixture {
     },
     ocimount: (args, options = {}) => runCli(args, { ...options, env: { ...env, ...options.env } }),
     mounts,
+  }
+}
+
+/** After a lazy unmount the server may still be writing what it filled; rmSync's own retries do not look again for files. */
+async function removeTree(dir: string): Promise<void> {
+  for (let round = 0; ; round++) {
+    try {
+      rmSync(dir, { recursive: true, force: true })
+      return
+    } catch (error) {
+      if (round >= 100 || (error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error
+      await sleep(100)
+    }
   }
 }
 
