@@ -24,13 +24,19 @@ export interface RootfsToServe extends ChosenCache, OpenedRootfs {
 /** What has to be undone, last first, when a start fails or a mount has ended. */
 export class Cleanup {
   readonly #steps: (() => Promise<unknown>)[] = []
+  #running: Promise<void> = Promise.resolve()
 
   add(step: () => Promise<unknown>): void {
     this.#steps.push(step)
   }
 
-  /** Never rejects. */
-  async run(): Promise<void> {
+  /** Resolves when everything is undone, whoever began with it; never rejects. */
+  run(): Promise<void> {
+    this.#running = this.#running.then(() => this.#undo())
+    return this.#running
+  }
+
+  async #undo(): Promise<void> {
     for (const step of this.#steps.splice(0).reverse()) {
       await step().catch((error: unknown) => {
         log.warn({ cause: messageOf(error) }, 'Cannot release everything')
