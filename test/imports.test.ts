@@ -23,7 +23,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   cache: ['image', 'native'],
   layer: ['tar', 'compression', 'cache', 'image', 'native'],
   rootfs: ['layer', 'erofs', 'cache', 'tar', 'image', 'native'],
-  source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer'],
+  registry: ['image'],
+  source: ['reference', 'image', 'tar', 'compression', 'cache', 'layer', 'registry'],
   mount: ['rootfs', 'erofs', 'layer', 'cache', 'native'],
   bundle: ['mount', 'rootfs', 'erofs', 'layer', 'image'],
   // The addon makes a process into another program.
@@ -50,6 +51,8 @@ const DOORS: Readonly<Record<string, readonly string[]>> = {
   'lru-cache': ['cache'],
   yargs: ['cli'],
   pino: ['logger'],
+  undici: ['registry'],
+  'smol-toml': ['registry'],
   'node-gyp-build': ['native'],
   'zstddec/stream': ['compression'],
 }

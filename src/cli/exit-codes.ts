@@ -47,6 +47,7 @@ const EXIT_STATUS: Readonly<Record<ErrorCode, ExitStatus>> = {
   DRIVER_UNAVAILABLE: EXIT.mount,
   RUNTIME_FAILED: EXIT.notRun,
   REGISTRY_UNAVAILABLE: EXIT.registry,
+  REGISTRY_DENIED: EXIT.registry,
   CACHE_LOCKED: EXIT.storage,
   CACHE_CORRUPT: EXIT.storage,
   STORAGE_FULL: EXIT.storage,

@@ -1,0 +1,137 @@
+// One blob from one server, in one piece to whoever reads it: lost connections are taken up again where they broke off
+// (checklist E-060), and nothing counts as the asked-for bytes unless the server says that it is (E-050 to E-056).
+
+import { escapeText } from '../byte-string.js'
+import { OcimountError } from '../errors.js'
+import type { Digest } from '../image/digest.js'
+import { refuseEncoding } from './response-checks.js'
+import { protocolError, RegistryError } from './registry-error.js'
+import { Retries, type RetryPolicy } from './retry.js'
+import type { BlobServer } from './site.js'
+import { discard, type HttpResponse, type Transport } from './transport.js'
+
+export interface BlobRequest {
+  readonly digest: Digest
+  readonly size: number
+  /** What this is for, in words that follow "Cannot ". */
+  readonly what: string
+  readonly signal: AbortSignal | undefined
+  readonly transport: Transport
+}
+
+/**
+ * Reads a blob from `offset` to its end.
+ *
+ * @throws RegistryError after as many failures in a row, without progress between them, as the policy allows; OcimountError
+ *   `SIZE_MISMATCH` for a blob of another size, `INTERRUPTED`
+ */
+export async function* readBlob(
+  server: BlobServer,
+  request: BlobRequest,
+  offset: number,
+  policy: RetryPolicy,
+): AsyncGenerator<Buffer, void, undefined> {
+  const { size, signal } = request
+  const retries = new Retries(policy, signal)
+  let done = offset
+  let mark = offset
+  while (done < size) {
+    try {
+      for await (const chunk of readOnce(server, request, done)) {
+        done += chunk.length
+        if (done - mark >= PROGRESS_BYTES) {
+          mark = done
+          retries.reset()
+        }
+        yield chunk
+      }
+    } catch (error) {
+      await retries.pauseAfter(error)
+    }
+  }
+}
+
+/** Less than this between two failures is no progress. */
+const PROGRESS_BYTES = 64 * 1024
+
+async function* readOnce(
+  server: BlobServer,
+  request: BlobRequest,
+  offset: number,
+): AsyncGenerator<Buffer, void, undefined> {
+  const { digest, size, what, signal, transport } = request
+  const response = await server.get({
+    path: `blobs/${digest}`,
+    what,
+    headers: {
+      'accept-encoding': 'identity',
+      ...(offset === 0 ? {} : { range: `bytes=${offset}-` }),
+    },
+    signal,
+  })
+  try {
+    refuseEncoding(response, what)
+    // The whole blob is a right answer to a question for its end; what is known of it already is passed over.
+    let skip = response.status === 206 ? 0 : offset
+    let end = response.status === 206 ? checkRange(response, request, offset) : size
+    if (response.status === 200) checkLength(response, request)
+    end -= offset
+    let done = 0
+    for await (const chunk of response.body as AsyncIterable<Buffer>) {
+      const part = chunk.subarray(Math.min(skip, chunk.length))
+      skip -= chunk.length - part.length
+      if (part.length === 0) continue
+      done += part.length
+      if (done > end) throw tooLong(request)
+      yield part
+    }
+    if (done < end) throw cut(request, response)
+  } catch (error) {
+    throw transport.failure(what, response.url, error, signal)
+  } finally {
+    discard(response)
+  }
+}
+
+/** Gives the offset behind the last byte that the answer holds. */
+function checkRange(response: HttpResponse, { size, what }: BlobRequest, offset: number): number {
+  const type = response.header('content-type') ?? ''
+  if (/^multipart\//i.test(type)) throw protocolError(what, 'one range was asked for, several came')
+  const header = response.header('content-range') ?? ''
+  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/.exec(header.trim())
+  const [, first, last, total] = match ?? []
+  const shown = escapeText(header.slice(0, 100))
+  if (match === null || Number(first) !== offset) {
+    throw protocolError(what, `bytes from ${offset} were asked for, the answer holds "${shown}"`)
+  }
+  if (total !== '*' && Number(total) !== size) throw sizeMismatch(what, size, Number(total))
+  const end = Number(last) + 1
+  if (end <= offset || end > size) {
+    throw protocolError(what, `bytes up to ${size} were asked for, the answer holds "${shown}"`)
+  }
+  return end
+}
+
+/** A blob of another size is seen before a byte of it is read. */
+function checkLength(response: HttpResponse, { size, what }: BlobRequest): void {
+  const length = response.header('content-length')
+  if (length === undefined || !/^\d{1,16}$/.test(length) || Number(length) === size) return
+  throw sizeMismatch(what, size, Number(length))
+}
+
+function tooLong({ what, size }: BlobRequest): OcimountError {
+  return new OcimountError('SIZE_MISMATCH', `Cannot ${what}: more than ${size} bytes came`)
+}
+
+function sizeMismatch(what: string, expected: number, actual: number): OcimountError {
+  const message = `Cannot ${what}: it has ${actual} bytes instead of ${expected}`
+  return new OcimountError('SIZE_MISMATCH', message, { details: { expected, actual } })
+}
+
+function cut({ what }: BlobRequest, { url }: HttpResponse): RegistryError {
+  const message = `Cannot ${what}: ${escapeText(url.host)} ended the answer early`
+  return new RegistryError('REGISTRY_UNAVAILABLE', message, {
+    isTransient: true,
+    isUnreachable: true,
+  })
+}

@@ -1,0 +1,259 @@
+// The pull side of the distribution specification for one repository: manifests by tag and digest, blobs whole and in part,
+// from the registry or from whatever stands in for it.
+
+import { escapeText } from '../byte-string.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import type { Descriptor } from '../image/descriptor.js'
+import {
+  digestMismatch,
+  digestOf,
+  isSupportedDigest,
+  digestProblem,
+  parseDigest,
+  verifyDigest,
+  type Digest,
+} from '../image/digest.js'
+import { MAX_MANIFEST_SIZE } from '../image/limits.js'
+import {
+  DOCKER_MANIFEST,
+  DOCKER_MANIFEST_LIST,
+  normalizeMediaType,
+  OCI_INDEX,
+  OCI_MANIFEST,
+} from '../image/media-types.js'
+import { log } from '../logger.js'
+import { readBlob, type BlobRequest } from './blob-stream.js'
+import { ForeignServer } from './foreign-server.js'
+import { findEndpoints, type MirrorFiles } from './mirrors.js'
+import { protocolError, type RegistryError } from './registry-error.js'
+import { refuseEncoding } from './response-checks.js'
+import { DEFAULT_RETRIES, withRetries, type RetryPolicy } from './retry.js'
+import { Site, type BlobServer } from './site.js'
+import { readBody, Transport, type HttpResponse, type Timeouts } from './transport.js'
+
+export interface RegistryOptions {
+  /** The one file to look for credentials in. */
+  readonly authFile?: string | undefined
+  /** Takes any certificate, and plain http from hosts that are not this machine. */
+  readonly isInsecure?: boolean | undefined
+  /** For proxies, and for where configuration and credentials lie; default: that of the process. */
+  readonly env?: NodeJS.ProcessEnv | undefined
+  readonly timeouts?: Partial<Timeouts> | undefined
+  readonly retries?: Partial<RetryPolicy> | undefined
+  readonly mirrorFiles?: MirrorFiles | undefined
+  /** Called with what a registry wants its users to know, each text once. */
+  readonly onWarning?: ((text: string) => void) | undefined
+}
+
+/** A manifest or index as a registry gave it. */
+export interface FetchedManifest {
+  readonly bytes: Buffer
+  /** Computed from the bytes. */
+  readonly digest: Digest
+  /** What the registry says that it is; undefined where it says nothing of use. */
+  readonly mediaType: string | undefined
+}
+
+/** One repository. To be closed. */
+export class RegistryClient {
+  readonly #name: string
+  readonly #transport: Transport
+  readonly #sites: Promise<readonly Site[]>
+  readonly #retries: RetryPolicy
+  readonly #warnings = new Set<string>()
+  /** Where the bytes of a blob came from that turned out to be wrong. */
+  readonly #distrusted = new Map<Digest, Set<BlobServer>>()
+  readonly #lastUsed = new Map<Digest, BlobServer>()
+
+  constructor(
+    name: { readonly domain: string; readonly repository: string },
+    options: RegistryOptions = {},
+  ) {
+    const { isInsecure = false, env = process.env, timeouts, authFile, mirrorFiles } = options
+    this.#name = escapeText(`${name.domain}/${name.repository}`)
+    this.#retries = { ...DEFAULT_RETRIES, ...options.retries }
+    this.#transport = new Transport({ env, timeouts, userAgent: USER_AGENT })
+    const siteOptions = {
+      ...{ transport: this.#transport, retries: this.#retries, env, authFile },
+      onWarning: (text: string): void => {
+        if (this.#warnings.has(text) || this.#warnings.size >= MAX_WARNINGS) return
+        this.#warnings.add(text)
+        options.onWarning?.(`${this.#name}: ${text}`)
+      },
+    }
+    this.#sites = findEndpoints(name, { isInsecure, env, files: mirrorFiles }).then((endpoints) =>
+      endpoints.map((endpoint) => new Site(endpoint, siteOptions)),
+    )
+    // Whoever asks first is told.
+    this.#sites.catch(ignore)
+  }
+
+  /**
+   * Gets a manifest or an index, whose bytes are right where it was asked for by digest.
+   *
+   * @throws OcimountError `REFERENCE_NOT_FOUND`, `REGISTRY_DENIED`, `REGISTRY_UNAVAILABLE` with the registry's words,
+   *   `DIGEST_MISMATCH`, `LIMIT_EXCEEDED`, `IMAGE_UNSUPPORTED` for a digest that cannot be computed, `INTERRUPTED`
+   */
+  async fetchManifest(reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+    const digest = reference.includes(':') ? parseDigest(reference) : undefined
+    const what = `pull ${this.#name}${digest === undefined ? ':' : '@'}${escapeText(reference)}`
+    return this.#anywhere(digest, signal, async (site) => {
+      const response = await site.get({
+        path: `manifests/${reference}`,
+        what,
+        headers: { accept: ACCEPT, 'accept-encoding': 'identity' },
+        signal,
+      })
+      return this.#readManifest(response, digest, what, signal)
+    })
+  }
+
+  /**
+   * Reads a blob from `offset` to its end: exactly as many bytes as its descriptor says, whatever happens to connections.
+   * They are not verified; when they turn out wrong, {@link distrust} says whether somebody else may have it right.
+   *
+   * @throws OcimountError as {@link fetchManifest}; `SIZE_MISMATCH`
+   */
+  async *readBlob(
+    descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>,
+    {
+      offset = 0,
+      signal,
+    }: { readonly offset?: number; readonly signal?: AbortSignal | undefined } = {},
+  ): AsyncGenerator<Buffer, void, undefined> {
+    const { digest, size, urls } = descriptor
+    if (size === 0 || offset === size) return
+    const what = `pull blob ${digest} of ${this.#name}`
+    const request: BlobRequest = { digest, size, what, signal, transport: this.#transport }
+    let done = offset
+    let failure: OcimountError | undefined
+    for (const server of await this.#serversFor(digest, urls ?? [])) {
+      this.#lastUsed.set(digest, server)
+      try {
+        for await (const chunk of readBlob(server, request, done, this.#retries)) {
+          done += chunk.length
+          yield chunk
+        }
+        return
+      } catch (error) {
+        const isWorse = server instanceof ForeignServer && failure !== undefined
+        const next = this.#next(error, server)
+        // What the registry said is what matters; that a last resort failed as well is not.
+        failure = isWorse ? failure : next
+      }
+    }
+    throw failure ?? this.#nobody()
+  }
+
+  /** Notes that the bytes of a blob were wrong; tells whether another server is left to ask. */
+  async distrust(digest: Digest): Promise<boolean> {
+    const server = this.#lastUsed.get(digest)
+    if (server === undefined || server instanceof ForeignServer) return false
+    const known = this.#distrusted.get(digest) ?? new Set()
+    known.add(server)
+    this.#distrusted.set(digest, known)
+    return (await this.#serversFor(digest, [])).length > 0
+  }
+
+  /** Closes all connections. */
+  close(): Promise<void> {
+    return this.#transport.close()
+  }
+
+  async #readManifest(
+    response: HttpResponse,
+    digest: Digest | undefined,
+    what: string,
+    signal: AbortSignal | undefined,
+  ): Promise<FetchedManifest> {
+    refuseEncoding(response, what)
+    let bytes: Buffer | undefined
+    try {
+      bytes = await readBody(response, MAX_MANIFEST_SIZE)
+    } catch (error) {
+      throw this.#transport.failure(what, response.url, error, signal)
+    }
+    if (bytes === undefined) {
+      const why = `it is larger than the ${MAX_MANIFEST_SIZE} bytes that a manifest may have`
+      throw new OcimountError('LIMIT_EXCEEDED', `Cannot ${what}: ${why}`)
+    }
+    if (digest !== undefined) verifyDigest(bytes, digest, `manifest ${digest}`)
+    else checkStatedDigest(bytes, response.header('docker-content-digest'))
+    const type = normalizeMediaType(response.header('content-type') ?? '')
+    return {
+      bytes,
+      digest: digest ?? digestOf(bytes),
+      mediaType: type === '' || VAGUE_TYPES.has(type) ? undefined : type,
+    }
+  }
+
+  /** Tries one server after the other (checklist E-099); what the last one says is thrown. */
+  async #anywhere<T>(
+    digest: Digest | undefined,
+    signal: AbortSignal | undefined,
+    work: (site: Site) => Promise<T>,
+  ): Promise<T> {
+    let failure: OcimountError | undefined
+    for (const site of await this.#sitesFor(digest)) {
+      try {
+        return await withRetries(this.#retries, signal, () => work(site))
+      } catch (error) {
+        failure = this.#next(error, site)
+      }
+    }
+    throw failure ?? this.#nobody()
+  }
+
+  #nobody(): RegistryError {
+    return protocolError(`pull from ${this.#name}`, 'no server that is configured may be asked')
+  }
+
+  /** Gives the error back when another server may do better, and throws it when none can. */
+  #next(error: unknown, server: BlobServer): OcimountError {
+    if (!isOcimountError(error) || error.code === 'INTERRUPTED') throw error
+    log.info({ host: server.host, why: error.message }, 'a registry cannot be used')
+    return error
+  }
+
+  async #sitesFor(digest: Digest | undefined): Promise<readonly Site[]> {
+    return (await this.#sites).filter(({ endpoint }) =>
+      digest === undefined ? endpoint.canResolveTags : endpoint.canPullDigests,
+    )
+  }
+
+  async #serversFor(digest: Digest, urls: readonly string[]): Promise<readonly BlobServer[]> {
+    const sites = await this.#sitesFor(digest)
+    const origin = sites.at(-1)?.host ?? ''
+    const foreign = urls
+      .slice(0, MAX_URLS)
+      .map((url) => new ForeignServer(url, origin, this.#transport))
+    const distrusted = this.#distrusted.get(digest)
+    return [...sites, ...foreign].filter((server) => distrusted?.has(server) !== true)
+  }
+}
+
+/** A header that is there has to be right, whatever it is good for (checklist E-026). */
+function checkStatedDigest(bytes: Buffer, header: string | undefined): void {
+  if (header === undefined || digestProblem(header) !== undefined) return
+  const stated = parseDigest(header)
+  if (!isSupportedDigest(stated)) return
+  const actual = digestOf(bytes, stated.slice(0, stated.indexOf(':')))
+  if (actual !== stated) throw digestMismatch('the manifest that the registry sent', stated, actual)
+}
+
+const USER_AGENT = 'ocimount'
+/** One header, indexes first: some registries read no further than its beginning (checklist E-022). */
+const ACCEPT = [OCI_INDEX, DOCKER_MANIFEST_LIST, OCI_MANIFEST, DOCKER_MANIFEST].join(', ')
+/** Types that say nothing: the document has to. */
+const VAGUE_TYPES: ReadonlySet<string> = new Set([
+  'application/json',
+  'application/octet-stream',
+  'text/plain',
+])
+const MAX_WARNINGS = 8
+/** Addresses of one layer that are tried. */
+const MAX_URLS = 4
+
+function ignore(): void {
+  // Thrown again to whoever awaits it.
+}

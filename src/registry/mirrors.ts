@@ -1,0 +1,59 @@
+// The servers to ask for a repository, in order: what registries.conf says about it, else what a hosts.toml of containerd says
+// about its registry, else the registry alone. The files are the administrator's, and believed.
+
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { originEndpoint, type Endpoint } from './endpoint.js'
+import { loadHostsToml } from './hosts-toml.js'
+import { loadRegistriesConf } from './registries-conf.js'
+
+/** Where configuration is looked for, in place of the usual places. */
+export interface MirrorFiles {
+  /** Main files of which the first that exists counts. */
+  readonly registriesConf: readonly string[]
+  /** Directories of drop-ins, later ones going before earlier ones. */
+  readonly registriesConfDirectories: readonly string[]
+  /** Directories with a directory for each registry. */
+  readonly hostsDirectories: readonly string[]
+}
+
+export interface FindEndpointsOptions {
+  readonly isInsecure: boolean
+  readonly env: NodeJS.ProcessEnv
+  readonly files?: MirrorFiles | undefined
+}
+
+/**
+ * Gives the servers to ask, the most wanted first and the registry itself last.
+ *
+ * @throws RegistryError `REGISTRY_DENIED` for a registry that is blocked, or for configuration that cannot be read
+ */
+export async function findEndpoints(
+  name: { readonly domain: string; readonly repository: string },
+  { isInsecure, env, files = usualFiles(env) }: FindEndpointsOptions,
+): Promise<readonly Endpoint[]> {
+  const configured = await loadRegistriesConf(name, files, { isInsecure })
+  if (configured !== undefined) return configured
+  const hosts = await loadHostsToml(name, files.hostsDirectories)
+  const origin = hosts?.server ?? originEndpoint(name, { isInsecure })
+  return [...(hosts?.mirrors ?? []), origin]
+}
+
+function usualFiles(env: NodeJS.ProcessEnv): MirrorFiles {
+  const named = env['CONTAINERS_REGISTRIES_CONF']
+  const user = join(
+    env['XDG_CONFIG_HOME'] ?? join(env['HOME'] ?? homedir(), '.config'),
+    'containers',
+  )
+  return {
+    registriesConf:
+      named === undefined || named === ''
+        ? [join(user, 'registries.conf'), '/etc/containers/registries.conf']
+        : [named],
+    registriesConfDirectories: [
+      '/etc/containers/registries.conf.d',
+      join(user, 'registries.conf.d'),
+    ],
+    hostsDirectories: ['/etc/containerd/certs.d'],
+  }
+}

@@ -1,0 +1,86 @@
+// Tries again what may work the next time (checklist E-035): with growing pauses, or after the time that the server asks for.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OcimountError } from '../errors.js'
+import { log } from '../logger.js'
+import { RegistryError } from './registry-error.js'
+
+export interface RetryPolicy {
+  readonly attempts: number
+  /** The first pause; each further one is twice as long. */
+  readonly firstMs: number
+  readonly longestMs: number
+  /** A server that wants to be left alone for longer is not waited for. */
+  readonly longestWaitMs: number
+}
+
+export const DEFAULT_RETRIES: RetryPolicy = {
+  attempts: 5,
+  firstMs: 500,
+  longestMs: 15_000,
+  longestWaitMs: 60_000,
+}
+
+/** Counts the failures of one piece of work. */
+export class Retries {
+  readonly #policy: RetryPolicy
+  readonly #signal: AbortSignal | undefined
+  #failures = 0
+
+  constructor(policy: RetryPolicy, signal: AbortSignal | undefined) {
+    this.#policy = policy
+    this.#signal = signal
+  }
+
+  /** Starts to count anew, since there was progress. */
+  reset(): void {
+    this.#failures = 0
+  }
+
+  /**
+   * Waits until it is time for the next attempt.
+   *
+   * @throws the error itself when another attempt is no use or was the last; OcimountError `INTERRUPTED`
+   */
+  async pauseAfter(error: unknown): Promise<void> {
+    if (!(error instanceof RegistryError) || !error.isTransient) throw error
+    const { attempts, firstMs, longestMs, longestWaitMs } = this.#policy
+    this.#failures++
+    const { retryAfterMs } = error
+    if (this.#failures >= attempts || (retryAfterMs ?? 0) > longestWaitMs) throw error
+    const backOffMs = Math.min(longestMs, firstMs * 2 ** (this.#failures - 1))
+    // Not in step with everybody else who was refused at the same moment.
+    const pauseMs = retryAfterMs ?? backOffMs * (0.5 + Math.random() / 2)
+    log.info({ why: error.message, pauseMs: Math.round(pauseMs) }, 'asking the registry again')
+    const signal = this.#signal
+    try {
+      await sleep(pauseMs, undefined, signal === undefined ? {} : { signal })
+    } catch (cause) {
+      throw new OcimountError('INTERRUPTED', 'Cannot pull: it was interrupted', { cause })
+    }
+  }
+}
+
+/** Runs work until it succeeds or there is no hope. */
+export async function withRetries<T>(
+  policy: RetryPolicy,
+  signal: AbortSignal | undefined,
+  work: () => Promise<T>,
+): Promise<T> {
+  const retries = new Retries(policy, signal)
+  for (;;) {
+    try {
+      return await work()
+    } catch (error) {
+      await retries.pauseAfter(error)
+    }
+  }
+}
+
+/** Reads `Retry-After`: seconds or a date; undefined when it is neither. */
+export function parseRetryAfter(header: string | undefined, nowMs: number): number | undefined {
+  if (header === undefined) return undefined
+  if (/^\s*\d{1,9}\s*$/.test(header)) return Number(header) * 1000
+  const dateMs = Date.parse(header)
+  return Number.isNaN(dateMs) ? undefined : Math.max(0, dateMs - nowMs)
+}
