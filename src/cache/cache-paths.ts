@@ -9,6 +9,7 @@
 //   rootfs/v<writer>/<key>.erofs      sealed
 //   archives/<identity>               sealed record of what a local archive was verified to hold
 //   decoded/<key> <key>.sum           a local archive that was compressed as a whole; size and SHA-256, sealed
+//   partial/<alg>/<hex>/              blobs on their way in: partial-blob.ts
 //   used/<entry key, `/` as `,`>      empty; its mtime is when the entry was last used
 //   locks/ leases/ tmp/               see lock.ts, lease.ts, staging.ts
 
@@ -19,7 +20,8 @@ import { digestAlgorithm, digestHex, parseDigest, type Digest } from '../image/d
 import { identityKey, type FileIdentity } from './file-identity.js'
 import { DATA_NAME } from './piece-map.js'
 
-export type EntryKind = 'layer' | 'blob-index' | 'rootfs' | 'archive' | 'decoded' | 'blob'
+export type EntryKind =
+  'layer' | 'blob-index' | 'rootfs' | 'archive' | 'decoded' | 'blob' | 'partial'
 
 /** Gives paths in a cache; makes and checks nothing on disk. */
 export class CachePaths {
@@ -86,6 +88,12 @@ export class CachePaths {
     return join(this.root, 'blobs', digestAlgorithm(checked), digestHex(checked))
   }
 
+  /** Gives the directory of what there is of a blob that is not complete. */
+  partialPath(digest: Digest): string {
+    const checked = parseDigest(digest)
+    return join(this.root, 'partial', digestAlgorithm(checked), digestHex(checked))
+  }
+
   get tmpPath(): string {
     return join(this.root, 'tmp')
   }
@@ -136,7 +144,7 @@ export function layerIdOf(directoryName: string): string | undefined {
 
 const LAYER_ID = /^(?:[a-z]{1,16}:)?(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/
 /** Places whose entries lie in directories. */
-const DEEP: ReadonlySet<string> = new Set(['rootfs', 'blobs', 'blob-index'])
+const DEEP: ReadonlySet<string> = new Set(['rootfs', 'blobs', 'blob-index', 'partial'])
 const ROOTFS_KEY = /^[A-Za-z0-9_-]{1,128}$/
 const HEX_64 = /^[0-9a-f]{64}$/
 const KEYS: readonly { kind: EntryKind; pattern: RegExp }[] = [
@@ -151,5 +159,6 @@ const KEYS: readonly { kind: EntryKind; pattern: RegExp }[] = [
   { kind: 'rootfs', pattern: /^rootfs\/v\d{1,10}\/[A-Za-z0-9_-]{1,128}\.erofs$/ },
   { kind: 'archive', pattern: /^archives\/[0-9a-f]{64}$/ },
   { kind: 'decoded', pattern: /^decoded\/[0-9a-f]{64}$/ },
+  { kind: 'partial', pattern: /^partial\/(?:sha256\/[0-9a-f]{64}|sha512\/[0-9a-f]{128})$/ },
   { kind: 'blob', pattern: /^blobs\/[a-z0-9]+(?:[.+_-][a-z0-9]+)*\/[A-Za-z0-9=_-]+$/ },
 ]

@@ -28,7 +28,7 @@ import { diskUsage, type DiskUsage } from './disk-usage.js'
 import { replaceFile, writeNewFile } from './durable.js'
 import { touchEntries } from './entries.js'
 import { identityKey, type FileIdentity } from './file-identity.js'
-import { Pin } from './lease.js'
+import { keepEntries, Pin } from './lease.js'
 import type { LockOptions } from './lock-wait.js'
 import { withFileLock } from './lock.js'
 import type { MapStore } from './piece-presence.js'
@@ -185,6 +185,13 @@ export class Cache extends CachePaths {
     return (await lstatIfPresent(this.blobPath(digest)))?.isFile() === true
   }
 
+  /** Removes a blob that turned out wrong. */
+  async dropBlob(digest: Digest): Promise<void> {
+    const path = this.blobPath(digest)
+    log.warn({ path }, 'removed a corrupt blob from the cache')
+    await removeIfSame(path, await lstatIfPresent(path))
+  }
+
   /**
    * Stores a blob and gives its path; one that is there is kept and the source left unread.
    *
@@ -238,6 +245,16 @@ export class Cache extends CachePaths {
   async pin(paths: readonly string[]): Promise<Pin> {
     const keys = [...new Set(paths.map((path) => this.entryKey(path)))]
     return await Pin.create({ leases: this.leasesPath, tmp: this.tmpPath }, keys)
+  }
+
+  /**
+   * Keeps the entries behind these paths until they are given up under the same name, by an empty list.
+   *
+   * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`
+   */
+  async keep(name: string, paths: readonly string[]): Promise<void> {
+    const keys = [...new Set(paths.map((path) => this.entryKey(path)))]
+    await keepEntries({ leases: this.leasesPath, tmp: this.tmpPath }, name, keys)
   }
 
   /** Tells the space on disk that everything takes. */

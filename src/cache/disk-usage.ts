@@ -26,6 +26,7 @@ export async function diskUsage(paths: CachePaths): Promise<DiskUsage> {
     archive: none,
     decoded: none,
     blob: none,
+    partial: none,
   }
   let totalBytes = 0
   for (const { kind, bytes } of await listEntries(paths)) {

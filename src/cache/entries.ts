@@ -131,4 +131,5 @@ const PLACES = [
   { directory: 'archives', depth: 1 },
   { directory: 'decoded', depth: 1 },
   { directory: 'blobs', depth: 2 },
+  { directory: 'partial', depth: 2 },
 ]

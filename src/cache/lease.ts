@@ -4,7 +4,9 @@
 // Order: pin first, then look. prune moves an entry away, reads the leases after that and puts back what is named
 // by then. So whoever pinned before the move keeps the entry, and whoever pinned after it finds nothing and makes it.
 
+import { createHash } from 'node:crypto'
 import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { FILE_MODE, withParent } from './durable.js'
 import { removeAtExit } from './exit-cleanup.js'
 import { judgeOwner } from './process-owner.js'
@@ -54,12 +56,43 @@ export class Pin {
   }
 }
 
+/**
+ * Keeps entries from being pruned under a name, for good; without any, forgets the name.
+ *
+ * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`
+ */
+export async function keepEntries(
+  place: { leases: string; tmp: string },
+  name: string,
+  keys: readonly string[],
+): Promise<void> {
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 16)
+  const path = join(place.leases, `${KEPT}-${hash}`)
+  try {
+    if (keys.length === 0) {
+      await rm(path, { force: true })
+      return
+    }
+    const temporary = temporaryPath(place.tmp)
+    const content = keys.map((key) => `${key}\n`).join('')
+    await withParent(temporary, () =>
+      writeFile(temporary, content, { mode: FILE_MODE, flush: true }),
+    )
+    await withParent(path, () => rename(temporary, path))
+  } catch (error) {
+    throw storageError(error, 'write', path)
+  }
+}
+
+/** The owner in the name of a lease that no process holds. */
+const KEPT = 'kept'
+
 /** Gives the keys that leases name now, and removes leases whose owner is dead. */
 export async function readLeases(leasesDirectory: string): Promise<Set<string>> {
   const keys = new Set<string>()
   for (const { path, owner } of ownedPaths(leasesDirectory)) {
     try {
-      if (judgeOwner(owner) === 'dead') {
+      if (owner !== KEPT && judgeOwner(owner) === 'dead') {
         await rm(path, { force: true })
         continue
       }

@@ -108,6 +108,9 @@ class Check {
       case 'blob':
         await this.#part(key, removal(path), () => this.#blob(key, path))
         break
+      case 'partial':
+        // Nothing is said about it yet.
+        break
       case undefined:
         throw new OcimountError('INTERNAL', `Cannot verify ${key}: no entry of the cache`)
     }

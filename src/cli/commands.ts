@@ -18,6 +18,7 @@ export interface CommandArguments extends ContainerArguments {
   readonly detach: boolean
   readonly name: string | undefined
   readonly purge: boolean
+  readonly images: readonly string[]
   readonly mountpoint: string
   readonly paths: readonly string[]
   readonly cacheDir: string | undefined
@@ -26,6 +27,11 @@ export interface CommandArguments extends ContainerArguments {
   readonly platform: string | undefined
   readonly ref: string | undefined
   readonly verify: 'background' | 'before'
+  readonly authfile: string | undefined
+  readonly insecure: boolean
+  readonly offline: boolean
+  /** Undefined: as it was. */
+  readonly pin: boolean | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
   readonly json: boolean
   readonly quiet: boolean
@@ -65,7 +71,7 @@ export interface CommandSpec {
 
 const IMAGE = {
   describe:
-    'Archive, layout or directory; - for an archive on standard input; or docker-archive:, oci-archive:, oci:, dir: and a path',
+    'Archive, layout or directory; - for an archive on standard input; docker-archive:, oci-archive:, oci:, dir: and a path; or a name in a registry, [docker://]HOST/NAME[:TAG][@DIGEST]',
 } as const
 
 const json: Options = { type: 'boolean', default: false, describe: 'Print one JSON document' }
@@ -96,6 +102,24 @@ export const GLOBAL_OPTIONS: Readonly<Record<string, Options>> = {
   },
 }
 
+const REGISTRY_OPTIONS: Readonly<Record<string, Options>> = {
+  authfile: {
+    type: 'string',
+    requiresArg: true,
+    describe: 'Credentials for registries, as podman login and docker login write them',
+  },
+  insecure: {
+    type: 'boolean',
+    default: false,
+    describe: 'Take any certificate of a registry, and plain http',
+  },
+  offline: {
+    type: 'boolean',
+    default: false,
+    describe: 'Ask no registry: what a name means and its layers come from the cache',
+  },
+}
+
 const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
   ref: {
     type: 'string',
@@ -112,6 +136,7 @@ const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
     default: 'background',
     describe: 'Hash uncompressed local layers behind the mount, or before it appears',
   },
+  ...REGISTRY_OPTIONS,
 }
 
 const DRIVER_OPTION: Readonly<Record<string, Options>> = {
@@ -344,12 +369,32 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: {
       ref: IMAGE_OPTIONS['ref'] ?? {},
       platform: IMAGE_OPTIONS['platform'] ?? {},
+      ...REGISTRY_OPTIONS,
       json,
       quiet,
     },
     positionals: { image: IMAGE },
     example: ['$0 validate app.tar', 'Exit status 5: a digest is wrong; 3: other errors'],
     load: () => import('./validate-command.js'),
+  },
+  {
+    usage: 'pull <images..>',
+    describe: 'Fetch images from registries, so that they can be used offline',
+    options: {
+      platform: IMAGE_OPTIONS['platform'] ?? {},
+      ...REGISTRY_OPTIONS,
+      pin: {
+        type: 'boolean',
+        describe: 'Keep the images from being pruned; --no-pin gives them up',
+      },
+      json,
+      quiet,
+    },
+    positionals: {
+      images: { describe: 'Names in registries: [docker://]HOST/NAME[:TAG][@DIGEST]', array: true },
+    },
+    example: ['$0 pull registry.example.com/app:v1', 'Then mount it with --offline'],
+    load: () => import('./pull-command.js'),
   },
   {
     usage: 'cache <action>',

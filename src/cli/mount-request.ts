@@ -19,6 +19,9 @@ export interface ImageRequest {
   readonly platform: string | undefined
   readonly ref: string | undefined
   readonly verify: 'background' | 'before'
+  readonly authfile: string | undefined
+  readonly insecure: boolean
+  readonly offline: boolean
   readonly logLevel: CommandArguments['logLevel']
 }
 
@@ -47,6 +50,9 @@ export function toImageRequest(args: CommandArguments, cwd: string): ImageReques
     platform: args.platform,
     ref: args.ref,
     verify: args.verify,
+    authfile: args.authfile === undefined ? undefined : resolve(cwd, args.authfile),
+    insecure: args.insecure,
+    offline: args.offline,
     logLevel: args.logLevel,
   }
 }

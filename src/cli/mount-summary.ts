@@ -98,10 +98,11 @@ export function optionsRecord(
 
 /** What `list` and `status` say of the image. */
 export function imageRecord(request: ImageRequest, image: Image): MountRecord['image'] {
+  const isPath = request.image !== '-' && image.source.kind !== 'registry'
   return {
     reference: request.image,
-    // Read by people in other directories. Standard input has no path.
-    source: request.image === '-' ? image.source.path : resolve(request.cwd, image.source.path),
+    // Read by people in other directories. Standard input has no path, nor has a registry.
+    source: isPath ? resolve(request.cwd, image.source.path) : image.source.path,
     digest: image.manifestDigest ?? image.configDigest,
     platform: formatPlatform(image.platform),
     ...(image.name === undefined ? {} : { name: image.name }),

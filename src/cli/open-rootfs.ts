@@ -6,9 +6,10 @@ import { buildRootfs, type BuildRootfsOptions, type Rootfs } from '../rootfs/bui
 import type { Image } from '../source/image.js'
 import { openImage } from '../source/open-image.js'
 import type { ProgressUpdate } from './progress.js'
+import { registryOptions, type RegistryArguments } from './registry-options.js'
 
 /** What the user named. */
-export interface NamedImage {
+export interface NamedImage extends RegistryArguments {
   readonly image: string
   readonly ref?: string | undefined
   readonly platform?: string | undefined
@@ -26,11 +27,13 @@ export interface OpenOptions {
  * @throws OcimountError `USAGE` for a platform that is none, and those of `openImage`
  */
 export function openNamed(
-  { image, ref, platform }: NamedImage,
+  named: NamedImage,
   { cache, onProgress, signal }: OpenOptions,
 ): Promise<Image> {
+  const { image, ref, platform } = named
   return openImage(image, {
     ...{ cache, ref, signal },
+    ...registryOptions(named),
     platform: platform === undefined ? undefined : parsePlatform(platform),
     onProgress:
       onProgress &&

@@ -9,6 +9,7 @@ import type { CommandArguments } from './commands.js'
 import { EXIT, exitStatusOfCode, type ExitStatus } from './exit-codes.js'
 import { printJson, printNote, printResult } from './output.js'
 import { progressReporter } from './progress.js'
+import { registryOptions } from './registry-options.js'
 
 /** Reports every finding; exit status 5 when a digest is wrong, else 3 for errors, 0 for warnings alone. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
@@ -17,6 +18,7 @@ export async function run(args: CommandArguments): Promise<ExitStatus> {
   const findings = await validateImage(args.image, {
     cache,
     ref: args.ref,
+    ...registryOptions(args),
     platform: args.platform === undefined ? undefined : parsePlatform(args.platform),
     onProgress:
       report &&

@@ -12,8 +12,15 @@ export interface FileRegion {
   readonly identity: FileIdentity
 }
 
+export interface FetchOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Called with the stored bytes that are there and all of them. */
+  readonly onProgress?: ((progress: { done: number; total: number }) => void) | undefined
+}
+
 /** One layer of an image, base first in any list. */
 export interface LayerBlob {
+  /** Of a layer that can be fetched: where it will be. Only what {@link LayerBlob.fetch} gives can be opened. */
   readonly region: FileRegion
   /** Digest of the stored bytes; undefined in a docker-archive without descriptors, which has none. */
   readonly digest: Digest | undefined
@@ -21,4 +28,12 @@ export interface LayerBlob {
   readonly diffId: DiffId
   /** As the manifest says; what the bytes are is decided by looking at them (checklist A-007). */
   readonly mediaType: string
+  /**
+   * Brings in the stored bytes of a layer that lies elsewhere, verified, and gives the layer as a local one; harmless
+   * where they are here already.
+   *
+   * @throws OcimountError `REGISTRY_UNAVAILABLE`, `REGISTRY_DENIED`, `BLOB_MISSING`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`,
+   *   `STORAGE_FULL`, `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
+   */
+  readonly fetch?: (options: FetchOptions) => Promise<LayerBlob>
 }

@@ -94,10 +94,18 @@ export class RegistryClient {
    * @throws OcimountError `REFERENCE_NOT_FOUND`, `REGISTRY_DENIED`, `REGISTRY_UNAVAILABLE` with the registry's words,
    *   `DIGEST_MISMATCH`, `LIMIT_EXCEEDED`, `IMAGE_UNSUPPORTED` for a digest that cannot be computed, `INTERRUPTED`
    */
-  async fetchManifest(reference: string, signal?: AbortSignal): Promise<FetchedManifest> {
+  async fetchManifest(
+    reference: string,
+    options: {
+      readonly signal?: AbortSignal | undefined
+      readonly attempts?: number | undefined
+    } = {},
+  ): Promise<FetchedManifest> {
+    const { signal, attempts = this.#retries.attempts } = options
     const digest = reference.includes(':') ? parseDigest(reference) : undefined
     const what = `pull ${this.#name}${digest === undefined ? ':' : '@'}${escapeText(reference)}`
-    return this.#anywhere(digest, signal, async (site) => {
+    const policy = { ...this.#retries, attempts }
+    return this.#anywhere(digest, { policy, signal }, async (site) => {
       const response = await site.get({
         path: `manifests/${reference}`,
         what,
@@ -190,13 +198,13 @@ export class RegistryClient {
   /** Tries one server after the other (checklist E-099); what the last one says is thrown. */
   async #anywhere<T>(
     digest: Digest | undefined,
-    signal: AbortSignal | undefined,
+    { policy, signal }: { policy: RetryPolicy; signal: AbortSignal | undefined },
     work: (site: Site) => Promise<T>,
   ): Promise<T> {
     let failure: OcimountError | undefined
     for (const site of await this.#sitesFor(digest)) {
       try {
-        return await withRetries(this.#retries, signal, () => work(site))
+        return await withRetries(policy, signal, () => work(site))
       } catch (error) {
         failure = this.#next(error, site)
       }

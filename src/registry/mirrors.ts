@@ -5,14 +5,10 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { originEndpoint, type Endpoint } from './endpoint.js'
 import { loadHostsToml } from './hosts-toml.js'
-import { loadRegistriesConf } from './registries-conf.js'
+import { loadRegistriesConf, type RegistriesConfFiles } from './registries-conf.js'
 
 /** Where configuration is looked for, in place of the usual places. */
-export interface MirrorFiles {
-  /** Main files of which the first that exists counts. */
-  readonly registriesConf: readonly string[]
-  /** Directories of drop-ins, later ones going before earlier ones. */
-  readonly registriesConfDirectories: readonly string[]
+export interface MirrorFiles extends RegistriesConfFiles {
   /** Directories with a directory for each registry. */
   readonly hostsDirectories: readonly string[]
 }

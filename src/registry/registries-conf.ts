@@ -2,9 +2,16 @@
 
 import { escapeText } from '../byte-string.js'
 import { apiHost, originEndpoint, type Endpoint } from './endpoint.js'
-import type { MirrorFiles } from './mirrors.js'
 import { RegistryError } from './registry-error.js'
 import { filesIn, readToml, type TomlTable } from './toml-file.js'
+
+/** Where the files are. */
+export interface RegistriesConfFiles {
+  /** Main files, of which the first that exists counts. */
+  readonly registriesConf: readonly string[]
+  /** Directories of drop-ins; what is in later ones goes before what is in earlier ones. */
+  readonly registriesConfDirectories: readonly string[]
+}
 
 interface Mirror {
   readonly location: string
@@ -29,7 +36,7 @@ interface Rule {
  */
 export async function loadRegistriesConf(
   name: { readonly domain: string; readonly repository: string },
-  files: MirrorFiles,
+  files: RegistriesConfFiles,
   { isInsecure }: { readonly isInsecure: boolean },
 ): Promise<readonly Endpoint[] | undefined> {
   const full = `${name.domain}/${name.repository}`
@@ -88,7 +95,7 @@ function endpointAt(place: string, isInsecure: boolean): Endpoint {
   return { ...endpoint, host: apiHost(domain) }
 }
 
-async function loadRules(files: MirrorFiles): Promise<Rule[]> {
+async function loadRules(files: RegistriesConfFiles): Promise<Rule[]> {
   const tables: TomlTable[] = []
   for (const path of files.registriesConf) {
     const table = await readToml(path)

@@ -142,7 +142,10 @@ export class Transport {
           }
         : {}
     const { connectMs, headersMs, idleMs } = this.#timeouts
-    const common = { headersTimeout: headersMs, bodyTimeout: idleMs, pipelining: 1 }
+    const common = {
+      ...{ headersTimeout: headersMs, bodyTimeout: idleMs },
+      ...{ pipelining: 1, connections: MAX_CONNECTIONS },
+    }
     const lookup = chosenBy === undefined ? {} : { lookup: guardedLookup(chosenBy.isLoopback) }
     const dispatcher =
       proxy === undefined
@@ -152,6 +155,9 @@ export class Transport {
     return dispatcher
   }
 }
+
+/** To one host. Layers are pulled all at once, but a registry serves others too. */
+const MAX_CONNECTIONS = 8
 
 /** Reads a body up to a limit; undefined when it is longer. */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer | undefined> {

@@ -6,6 +6,7 @@ import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
 import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
+import { lookForData } from '../layer/layer-store.js'
 import type { Toc } from '../layer/toc.js'
 
 /** A layer on its way into a tree. */
@@ -66,9 +67,12 @@ export async function prepareLayers(
 }
 
 async function prepareLayer(
-  { blob, what }: NumberedBlob,
-  { cache, onProgress, signal, inPlace }: PrepareOptions,
+  numbered: NumberedBlob,
+  options: PrepareOptions,
 ): Promise<PreparedLayer> {
+  const { cache, onProgress, signal, inPlace } = options
+  const { what } = numbered
+  const blob = await fetchIfNeeded(numbered, options)
   const known = await findIndexedLayer(blob, cache, { inPlace })
   if (known !== undefined) {
     return {
@@ -96,6 +100,22 @@ async function prepareLayer(
     loadToc: () => Promise.resolve(indexed.toc),
     openDevice: () => indexed.openDevice(),
   }
+}
+
+/** Stored bytes that lie elsewhere are brought in, unless what was made of them is here whole. */
+async function fetchIfNeeded(
+  { blob, what }: NumberedBlob,
+  { cache, onProgress, signal }: PrepareOptions,
+): Promise<LayerBlob> {
+  if (blob.fetch === undefined || (await lookForData(blob.diffId, cache)) === 'whole') return blob
+  return blob.fetch({
+    signal,
+    onProgress:
+      onProgress &&
+      ((progress) => {
+        onProgress({ what: `pulling ${what}`, ...progress })
+      }),
+  })
 }
 
 interface NumberedBlob {

@@ -25,6 +25,11 @@ export class Documents {
     this.#blobNames = blobNames
   }
 
+  /** Digests of the documents that were read and verified. */
+  get digests(): readonly Digest[] {
+    return [...this.#verified.keys()]
+  }
+
   /**
    * Finds where the bytes of a blob are; they are not looked at.
    *
@@ -69,8 +74,10 @@ export class Documents {
     return this.#readRegion(region)
   }
 
-  async #fetch({ digest, size, data }: Descriptor, what: string): Promise<Buffer> {
+  async #fetch(descriptor: Descriptor, what: string): Promise<Buffer> {
+    const { digest, size, data } = descriptor
     if (data !== undefined) return Buffer.from(data)
+    await this.tree.bring?.(descriptor)
     const region = await this.locate(digest)
     if (region === undefined) throw blobMissing(this.tree.path, what, digest)
     verifySize(region.length, size, what)

@@ -1,6 +1,8 @@
 // A named set of files, the way an image is stored: a directory of the host or the members of an archive.
 
-import type { FileRegion } from '../layer/layer-blob.js'
+import type { Descriptor } from '../image/descriptor.js'
+import type { DiffId } from '../image/digest.js'
+import type { FileRegion, LayerBlob } from '../layer/layer-blob.js'
 
 /**
  * Finds files by name and reads them.
@@ -29,5 +31,13 @@ export interface FileTree {
    * nothing where there is no such directory. A name that is no text is given byte by byte.
    */
   list(directory: string): Promise<readonly string[]>
+  /**
+   * Brings in a blob that lies elsewhere, so that it can be found; only in trees that have such blobs.
+   *
+   * @throws OcimountError `REGISTRY_UNAVAILABLE`, `REGISTRY_DENIED`, `BLOB_MISSING`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`
+   */
+  bring?(descriptor: Descriptor): Promise<void>
+  /** Gives a layer that lies elsewhere, to be fetched when it is wanted; in the same trees. */
+  layer?(descriptor: Descriptor, diffId: DiffId): LayerBlob
   close(): void
 }

@@ -46,6 +46,11 @@ export class ImageSource {
     }
   }
 
+  /** Takes over what was opened elsewhere. */
+  static of(source: OpenedSource): ImageSource {
+    return new ImageSource(source, undefined)
+  }
+
   get kind(): SourceKind {
     return this.#source.kind
   }
@@ -103,7 +108,11 @@ export class ImageSource {
     }
     const { documents, kind } = this.#source
     const { ref } = this.#withSelector(options)
-    return loadImage(documents, loaded, { kind, ref, close })
+    const image = await loadImage(documents, loaded, { kind, ref, close })
+    // What a registry has to say is about this image; an index.json may be about others.
+    return kind === 'registry'
+      ? { ...image, warnings: [...this.#source.warnings, ...image.warnings] }
+      : image
   }
 
   /** Finds where the stored bytes of a blob are; they are not looked at. */

@@ -25,6 +25,8 @@ export interface Image {
   readonly platform: Platform
   /** Base first, one for each DiffID. */
   readonly layers: readonly LayerBlob[]
+  /** Of an image out of a registry: the documents that it takes to find it again. */
+  readonly documentDigests?: readonly Digest[]
   /** What is odd about the image and does not keep it from being mounted. */
   readonly warnings: readonly string[]
   /** Closes the archive. The layers stay good: whoever reads them opens the file again and compares identities. */

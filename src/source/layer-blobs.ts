@@ -101,6 +101,8 @@ export async function findManifestLayer(
   const what = `layer ${index} (${digest})`
   refuseUnknownHash(digest)
   refuseUnknownHash(diffId)
+  const remote = documents.tree.layer?.(descriptor, diffId)
+  if (remote !== undefined) return remote
   const region = await documents.locate(digest)
   if (region === undefined) {
     const isForeign = layerSupport(mediaType) === 'foreign-ok'

@@ -92,6 +92,7 @@ export async function loadImage(
     platform,
     layers,
     warnings,
+    ...(kind === 'registry' ? { documentDigests: documents.digests } : {}),
     close,
   }
 }

@@ -1,22 +1,21 @@
 // The way in: from what the user typed to an open source, and to one image of it.
 
 import { lstatSync } from 'node:fs'
-import { escapeText } from '../byte-string.js'
-import { OcimountError, isOcimountError, systemErrorCode } from '../errors.js'
+import { isOcimountError, systemErrorCode } from '../errors.js'
 import type { Platform } from '../image/platform.js'
 import type { ParsedReference } from '../reference/reference.js'
 import { parseImageReference } from '../reference/reference.js'
-import { formatRegistryName } from '../reference/registry-name.js'
 import type { Candidate } from './candidate.js'
 import { ImageSource } from './image-source.js'
 import type { Image } from './image.js'
 import { fileError } from './local-file.js'
 import { openStdin, openTree } from './open-tree.js'
 import type { OpenTreeOptions } from './open-tree.js'
+import type { RegistrySourceOptions } from './registry-source.js'
 
-export type OpenSourceOptions = OpenTreeOptions
+export type OpenSourceOptions = OpenTreeOptions & RegistrySourceOptions
 
-export interface OpenImageOptions extends OpenTreeOptions {
+export interface OpenImageOptions extends OpenTreeOptions, RegistrySourceOptions {
   /** Picks one image of several: a name, an image id or the beginning of one, `@N`, `@sha256:…`. */
   readonly ref?: string | undefined
   /** Undefined: this machine's, and an image that is the only one need not be for it. */
@@ -62,9 +61,9 @@ export async function listCandidates(
 }
 
 /**
- * Opens the archive or directory that a reference names.
+ * Opens the archive, directory or registry's image that a reference names.
  *
- * @throws OcimountError `REFERENCE_INVALID`, `FILE_NOT_FOUND`, `REGISTRY_UNAVAILABLE`; as {@link openTree} and
+ * @throws OcimountError `REFERENCE_INVALID`, `FILE_NOT_FOUND`; as {@link openTree}, {@link openRegistry} and
  *   {@link ImageSource.open}
  */
 export async function openImageSource(
@@ -82,9 +81,9 @@ export async function openImageSource(
       return ImageSource.open(await openTree(parsed.path, options), { transport, selector })
     }
     case 'registry': {
-      const name = escapeText(formatRegistryName(parsed))
-      const why = 'registries are not supported yet, and there is no file of that name'
-      throw new OcimountError('REGISTRY_UNAVAILABLE', `Cannot pull ${name}: ${why}`)
+      // An image that lies here has no need of any of that.
+      const { openRegistry } = await import('./registry-source.js')
+      return openRegistry(parsed, options)
     }
   }
 }

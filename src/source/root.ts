@@ -4,7 +4,7 @@ import type { Descriptor } from '../image/descriptor.js'
 import type { DockerArchiveItem } from '../image/docker-archive.js'
 
 /** How a source keeps its images. */
-export type SourceKind = 'oci' | 'oci-archive' | 'docker-archive' | 'dir'
+export type SourceKind = 'oci' | 'oci-archive' | 'docker-archive' | 'dir' | 'registry'
 
 /** One named or unnamed thing to choose from; exactly one of `descriptor` and `item` is there. */
 export interface Root {

@@ -204,6 +204,7 @@ export class Survey {
     const { digest, size } = descriptor
     this.#named.add(digest)
     await this.#findings.attempt(where, async () => {
+      await documents.tree.bring?.(descriptor)
       const region = await documents.locate(digest)
       if (region !== undefined) {
         verifySize(region.length, size, `blob ${digest}`)

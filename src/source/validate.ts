@@ -1,6 +1,7 @@
 // Checks everything about an image, or about all images of a source: documents, sizes, digests, layers. Nothing stops
 // at the first fault, and nothing is taken from a cache.
 
+import { hostPlatform } from '../image/platform.js'
 import type { ParsedReference } from '../reference/reference.js'
 import type { Finding } from './finding.js'
 import { Findings } from './finding.js'
@@ -34,7 +35,9 @@ export async function validateImage(
   if (source === undefined) return findings.all
   try {
     const survey = new Survey(source.opened, findings)
-    await survey.visit(ref ?? source.selector, platform)
+    // All platforms of an image in a registry would be a lot to fetch for a look at one.
+    const wanted = platform ?? (source.kind === 'registry' ? hostPlatform() : undefined)
+    await survey.visit(ref ?? source.selector, wanted)
     const { layers, blobs } = survey
     let done = 0
     const total = [...layers, ...blobs].reduce((sum, { region }) => sum + region.length, 0)
@@ -43,7 +46,11 @@ export async function validateImage(
       onProgress?.({ done, total })
     }
     for (const { where, ...layer } of layers) {
-      await validateLayer(findings, where, layer, { signal, onRead })
+      const local = await findings.attempt(
+        where,
+        async () => (await layer.fetch?.({ signal })) ?? layer,
+      )
+      if (local !== undefined) await validateLayer(findings, where, local, { signal, onRead })
     }
     for (const { where, ...blob } of blobs) {
       await validateBlob(findings, where, blob, { signal, onRead })

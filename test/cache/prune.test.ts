@@ -186,6 +186,7 @@ t.test('diskUsage() counts blocks that are there', async (t) => {
       ['archive', 1],
       ['decoded', 1],
       ['blob', 1],
+      ['partial', 0],
     ],
   )
   t.ok(kinds.layer.bytes >= 300_000 && kinds.layer.bytes < 400_000)

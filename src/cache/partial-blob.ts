@@ -1,0 +1,171 @@
+// A blob on its way in, kept over a kill so that nothing is fetched twice: <root>/partial/<alg>/<hex>/<owner>-<16 hex digits>.
+// Only its owner writes to such a file; whoever needs the blob next takes over the longest that has no living owner, by
+// renaming it. What is in it counts for nothing until all of it has the right digest.
+
+import type { Hash } from 'node:crypto'
+import { constants } from 'node:fs'
+import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { escapeText } from '../byte-string.js'
+import { createDigestHash, digestAlgorithm, finishDigest, type Digest } from '../image/digest.js'
+import { FILE_MODE, placeNewFile, withParent, writeParts } from './durable.js'
+import { FreeSpaceGuard } from './free-space.js'
+import { judgeOwner } from './process-owner.js'
+import { temporaryPath } from './staging.js'
+import { isMissing, storageError } from './storage-error.js'
+import { ownedPaths } from './sweep.js'
+
+/** The owner in the name of a file that its last owner has let go of. */
+const NOBODY = 'free'
+
+/** One file, open, and the hash of what is in it. */
+export class PartialBlob {
+  readonly #path: string
+  readonly #digest: Digest
+  readonly #handle: FileHandle
+  readonly #space: FreeSpaceGuard
+  #hash: Hash
+  #size = 0
+
+  private constructor(path: string, digest: Digest, handle: FileHandle) {
+    this.#path = path
+    this.#digest = digest
+    this.#handle = handle
+    this.#hash = createDigestHash(digest)
+    this.#space = new FreeSpaceGuard(dirname(path), `Cannot store blob ${digest}`)
+  }
+
+  /**
+   * Takes over what an earlier attempt has left in `directory`, or begins anew.
+   *
+   * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`, `IMAGE_UNSUPPORTED` for a digest that cannot be computed
+   */
+  static async open(directory: string, digest: Digest, maxSize: number): Promise<PartialBlob> {
+    createDigestHash(digest)
+    const path = temporaryPath(directory)
+    try {
+      await takeLongest(directory, path)
+      let handle: FileHandle | undefined
+      await withParent(path, async () => {
+        const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+        handle = await open(path, flags, FILE_MODE)
+      })
+      if (handle === undefined) throw new Error('not opened')
+      const blob = new PartialBlob(path, digest, handle)
+      await blob.#readBack(maxSize)
+      return blob
+    } catch (error) {
+      throw storageError(error, 'open', path)
+    }
+  }
+
+  /** Bytes that are there. */
+  get size(): number {
+    return this.#size
+  }
+
+  /** @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED` */
+  async append(chunk: Uint8Array): Promise<void> {
+    await this.#space.check(this.#size)
+    this.#hash.update(chunk)
+    try {
+      await writeParts(this.#handle, [chunk], this.#size)
+    } catch (error) {
+      throw storageError(error, 'write', this.#path)
+    }
+    this.#size += chunk.length
+  }
+
+  /** Gives the digest of all that is there; nothing can be appended afterwards, except after {@link reset}. */
+  finishDigest(): Digest {
+    return finishDigest(this.#hash, digestAlgorithm(this.#digest))
+  }
+
+  /** Throws away what is there. */
+  async reset(): Promise<void> {
+    try {
+      await this.#handle.truncate(0)
+    } catch (error) {
+      throw storageError(error, 'write', this.#path)
+    }
+    this.#hash = createDigestHash(this.#digest)
+    this.#size = 0
+  }
+
+  /** Gives the file its name as a blob, durably, and closes it. The caller has compared the digest. */
+  async place(path: string): Promise<void> {
+    try {
+      await this.#handle.sync()
+      await this.#handle.close()
+    } catch (error) {
+      throw storageError(error, 'write', this.#path)
+    }
+    await placeNewFile(this.#path, path)
+    // Other attempts, of owners that lost a race, are of no use any more.
+    await rm(dirname(this.#path), { recursive: true, force: true }).catch(() => undefined)
+  }
+
+  /** Closes the file and leaves it to whoever needs the blob next; an empty one goes. */
+  async leave(): Promise<void> {
+    await this.#handle.close()
+    const directory = dirname(this.#path)
+    if (this.#size === 0) {
+      await rm(this.#path, { force: true })
+      return
+    }
+    const name = `${NOBODY}-${randomBytes(8).toString('hex')}`
+    await rename(this.#path, join(directory, name)).catch(() => undefined)
+  }
+
+  /** Hashes what an earlier attempt has left. */
+  async #readBack(maxSize: number): Promise<void> {
+    const { size } = await this.#handle.stat()
+    if (size > maxSize) {
+      await this.reset()
+      return
+    }
+    const buffer = Buffer.allocUnsafe(READ_BYTES)
+    while (this.#size < size) {
+      const { bytesRead } = await this.#handle.read(buffer, 0, buffer.length, this.#size)
+      if (bytesRead === 0) break
+      this.#hash.update(buffer.subarray(0, bytesRead))
+      this.#size += bytesRead
+    }
+  }
+}
+
+/** Tells how many bytes of a blob some process has so far; for those who wait for it. */
+export async function partialSize(directory: string): Promise<number> {
+  const sizes = await Promise.all(ownedPaths(directory).map(({ path }) => sizeOf(path)))
+  return Math.max(0, ...sizes)
+}
+
+async function takeLongest(directory: string, path: string): Promise<void> {
+  const free = ownedPaths(directory).filter(
+    ({ owner }) => owner === NOBODY || judgeOwner(owner) === 'dead',
+  )
+  const sized = await Promise.all(
+    free.map(async (file) => ({ path: file.path, size: await sizeOf(file.path) })),
+  )
+  const [longest, ...others] = sized.sort((a, b) => b.size - a.size)
+  if (longest === undefined) return
+  try {
+    await rename(longest.path, path)
+  } catch (error) {
+    // Somebody else was faster.
+    if (!isMissing(error)) throw storageError(error, 'rename', escapeText(longest.path))
+  }
+  for (const other of others) await rm(other.path, { force: true })
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await stat(path)).size
+  } catch (error) {
+    if (isMissing(error)) return 0
+    throw storageError(error, 'look at', path)
+  }
+}
+
+const READ_BYTES = 1024 * 1024

@@ -1,0 +1,160 @@
+// An image of a registry as a set of files: the layout in the cache, where whatever is asked for is brought in first.
+
+import type { Cache } from '../cache/cache.js'
+import { pullBlob } from '../cache/pull-blob.js'
+import { escapeText } from '../byte-string.js'
+import { isOcimountError, OcimountError } from '../errors.js'
+import type { Descriptor } from '../image/descriptor.js'
+import type { Digest, DiffId } from '../image/digest.js'
+import { verifyDigest } from '../image/digest.js'
+import { classifyMediaType } from '../image/media-types.js'
+import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
+import type { RegistryClient } from '../registry/client.js'
+import { DirectoryTree } from './directory-tree.js'
+import type { FileTree } from './file-tree.js'
+import { LocalFile } from './local-file.js'
+
+export interface RegistryTreeOptions {
+  /** The image's name in full. */
+  readonly name: string
+  readonly cache: Cache
+  /** Undefined: nobody is asked, and what is not in the cache is missing. */
+  readonly client: RegistryClient | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+export class RegistryTree implements FileTree {
+  readonly path: string
+  readonly isArchive = false
+  readonly #options: RegistryTreeOptions
+  readonly #layout: DirectoryTree
+
+  constructor(options: RegistryTreeOptions) {
+    this.path = options.name
+    this.#options = options
+    this.#layout = DirectoryTree.open(options.cache.root)
+  }
+
+  find(name: string): Promise<FileRegion | undefined> {
+    return this.#layout.find(name)
+  }
+
+  read(region: FileRegion): Promise<Buffer> {
+    return this.#layout.read(region)
+  }
+
+  /** The cache holds blobs of other images too; none of them is a part of this one. */
+  list(): Promise<readonly string[]> {
+    return Promise.resolve([])
+  }
+
+  close(): void {
+    void this.#options.client?.close()
+  }
+
+  async bring(descriptor: Descriptor): Promise<void> {
+    const { cache, signal } = this.#options
+    const { digest } = descriptor
+    if (await this.#isRight(descriptor)) return
+    const role = classifyMediaType(descriptor.mediaType)
+    if (role !== 'manifest' && role !== 'index') {
+      await this.#pull(descriptor, { signal })
+      return
+    }
+    // Manifests have an endpoint of their own (checklist E-030).
+    const client = this.#clientFor(`${role} ${digest}`, digest)
+    const { bytes } = await asMissing(client.fetchManifest(digest, { signal }))
+    await cache.putBlob(digest, [bytes], { size: bytes.length, signal })
+  }
+
+  layer({ digest, size, mediaType, urls }: Descriptor, diffId: DiffId): LayerBlob {
+    const path = this.#options.cache.blobPath(digest)
+    const descriptor = { digest, size, ...(urls === undefined ? {} : { urls }) }
+    return {
+      region: { path, offset: 0, length: size, identity: NOT_THERE },
+      ...{ digest, diffId, mediaType },
+      fetch: async (options) => {
+        await this.#pull(descriptor, options)
+        const region = this.#regionOf(path)
+        await this.#noteVerified(region, digest, diffId)
+        return { region, digest, diffId, mediaType }
+      },
+    }
+  }
+
+  async #pull(
+    descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>,
+    { signal, onProgress }: FetchOptions,
+  ): Promise<void> {
+    const { digest, size } = descriptor
+    let client: RegistryClient | undefined
+    await asMissing(
+      pullBlob(this.#options.cache, digest, {
+        ...{ size, signal },
+        read: (offset) => {
+          client = this.#clientFor(`blob ${digest}`, digest)
+          return client.readBlob(descriptor, { offset, signal })
+        },
+        onMismatch: () => client?.distrust(digest) ?? Promise.resolve(false),
+        onProgress:
+          onProgress &&
+          ((done) => {
+            onProgress({ done, total: size })
+          }),
+      }),
+    )
+  }
+
+  /** Documents are small: one in the cache that somebody has changed is found out, and fetched again. */
+  async #isRight({ digest, size }: Descriptor): Promise<boolean> {
+    const { cache } = this.#options
+    if (!(await cache.hasBlob(digest))) return false
+    try {
+      const region = this.#regionOf(cache.blobPath(digest))
+      if (region.length === size) verifyDigest(await this.read(region), digest, `blob ${digest}`)
+      // A size that is wrong is the descriptor's fault, and told by whoever reads the document.
+      return true
+    } catch (error) {
+      if (!isOcimountError(error, 'DIGEST_MISMATCH')) throw error
+      await cache.dropBlob(digest)
+      return false
+    }
+  }
+
+  /** A plain layer is its own device; its bytes hashed to this name on their way into the cache. */
+  async #noteVerified(region: FileRegion, digest: Digest, diffId: DiffId): Promise<void> {
+    if (digest !== diffId) return
+    const { identity, offset, length } = region
+    const known = { form: 'plain', offset, length, diffId } as const
+    await this.#options.cache.mergeArchiveRecord(identity, [known])
+  }
+
+  #regionOf(path: string): FileRegion {
+    const file = LocalFile.open(path)
+    try {
+      return { path, offset: 0, length: file.size, identity: file.identity }
+    } finally {
+      file.close()
+    }
+  }
+
+  #clientFor(what: string, digest: Digest): RegistryClient {
+    const { client, name } = this.#options
+    if (client !== undefined) return client
+    const message = `Cannot read ${what} of ${escapeText(name)}: it is not in the cache, and --offline was given`
+    throw new OcimountError('BLOB_MISSING', message, { details: { digest } })
+  }
+}
+
+/** That a manifest names something which its registry lacks is a fault of the image, not of what the user asked for. */
+async function asMissing<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    if (!isOcimountError(error, 'REFERENCE_NOT_FOUND')) throw error
+    throw new OcimountError('BLOB_MISSING', error.message, { cause: error, details: error.details })
+  }
+}
+
+/** Of no file: a layer that is opened without being fetched is refused. */
+const NOT_THERE = { dev: '0', ino: '0', size: 0, mtimeNs: '0', ctimeNs: '0' } as const

@@ -1,0 +1,267 @@
+// Images out of registries, through the cache: what is fetched, what is kept, and what works when nobody answers.
+
+import { randomBytes } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { Test } from 'tap'
+import type { Cache } from '../../src/cache/cache.js'
+import { parseDigest } from '../../src/image/digest.js'
+import { parsePlatform } from '../../src/reference/platform.js'
+import { buildRootfs } from '../../src/rootfs/build-rootfs.js'
+import type { Image } from '../../src/source/image.js'
+import { openImage } from '../../src/source/open-image.js'
+import { validateImage } from '../../src/source/validate.js'
+import { buildImage, buildIndex, sha256 } from '../helpers/build-image.js'
+import type { BuiltImage, LayerSpec } from '../helpers/build-image.js'
+import { FaultRegistry } from '../helpers/fault-registry.js'
+import { simpleLayer } from '../helpers/tar-members.js'
+import { NATIVE, testCache, type TestOptions } from './support.js'
+
+const registryOptions = {
+  env: { HOME: '/nonexistent' },
+  mirrorFiles: { registriesConf: [], registriesConfDirectories: [], hostsDirectories: [] },
+  retries: { attempts: 3, firstMs: 5, longestMs: 20 },
+}
+
+/** Layers that differ from call to call, in every form. */
+function layers(): LayerSpec[] {
+  const content = (): string => randomBytes(40_000).toString('hex')
+  return [
+    { tar: simpleLayer({ 'etc/': '', 'etc/a': content() }), compression: 'gzip' },
+    { tar: simpleLayer({ b: content() }) },
+    { tar: simpleLayer({ c: content() }), compression: 'gzip' },
+  ]
+}
+
+function appImage(): BuiltImage {
+  return buildImage({ layers: layers(), platform: { os: 'linux', architecture: NATIVE } })
+}
+
+async function open(
+  t: Test,
+  name: string,
+  cache: Cache,
+  options: TestOptions = {},
+): Promise<Image> {
+  const { platform, ...others } = options
+  const image = await openImage(name, { registry: registryOptions, ...others, platform, cache })
+  t.teardown(() => image.close())
+  return image
+}
+
+/** Mounts without a mount: fetches, indexes and merges, and gives the number of files. */
+async function build(image: Image, cache: Cache): Promise<{ inodes: number; isVerified: boolean }> {
+  const rootfs = await buildRootfs(image, { cache })
+  const { isVerified, info } = rootfs
+  await rootfs.close()
+  return { inodes: info.counts.inodes, isVerified }
+}
+
+t.test('an image is fetched once, and nothing of it before it is wanted', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  const built = appImage()
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  const image = await open(t, name, cache)
+  t.match(image, {
+    name,
+    source: { kind: 'registry', path: name },
+    manifestDigest: built.manifestDigest,
+  })
+  t.equal(image.configDigest, built.configDigest)
+  t.equal(registry.requests.length, 2, 'manifest and config')
+  t.match(await build(image, cache), { isVerified: true }, 'plain layers too')
+  t.equal(registry.requests.length, 5)
+  const again = await open(t, `docker://${name}`, cache)
+  t.match(await build(again, cache), { isVerified: true })
+  t.equal(registry.requests.length, 6, 'the tag is asked for, and nothing else')
+  await open(t, `${registry.host}/org/app@${built.manifestDigest}`, cache)
+  t.equal(registry.requests.length, 6, 'a digest that is here needs nobody')
+  for (const { digest, stored } of built.layers) {
+    t.ok(readFileSync(cache.blobPath(parseDigest(digest))).equals(stored))
+  }
+  t.match(await cache.verify(), { bad: [] })
+  t.equal(
+    existsSync(join(cache.root, 'partial/sha256'))
+      ? readdirSync(join(cache.root, 'partial/sha256')).length
+      : 0,
+    0,
+  )
+})
+
+t.test('platforms', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  const platforms = ['s390x', NATIVE, 'riscv64'].map((architecture) => ({
+    layers: layers(),
+    platform: { os: 'linux', architecture },
+  }))
+  const index = buildIndex({ index: platforms })
+  registry.push('org/app', index, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  t.equal((await open(t, name, cache)).platform.architecture, NATIVE)
+  const other = await open(t, name, cache, { platform: parsePlatform('linux/riscv64') })
+  t.equal(other.platform.architecture, 'riscv64')
+  const none = open(t, name, cache, { platform: parsePlatform('linux/arm/v6') })
+  await t.rejects(none, { code: 'PLATFORM_NOT_FOUND' })
+  t.equal(registry.count('blob'), 2, 'of the two that were opened the configs')
+  const findings = await validateImage(name, { cache, registry: registryOptions })
+  t.strictSame(findings, [])
+  t.equal(registry.count('blob'), 5, 'the layers of one platform')
+})
+
+t.test('a tag that moves', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  const [before, after] = [appImage(), appImage()]
+  registry.push('org/app', before, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  const image = await open(t, name, cache)
+  registry.push('org/app', after, 'v1')
+  await build(image, cache)
+  t.equal(image.manifestDigest, before.manifestDigest)
+  t.equal((await open(t, name, cache)).manifestDigest, after.manifestDigest)
+  t.equal((await open(t, name, cache, { isOffline: true })).manifestDigest, after.manifestDigest)
+})
+
+t.test('without a registry', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  registry.push('org/app', appImage(), 'v1', 'v2')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  const isOffline = true
+  await t.rejects(open(t, name, cache, { isOffline }), {
+    code: 'REFERENCE_NOT_FOUND',
+    message: /--offline/,
+  })
+  await open(t, name, cache)
+  await t.rejects(build(await open(t, name, cache, { isOffline }), cache), {
+    code: 'BLOB_MISSING',
+    message: /it is not in the cache, and --offline was given/,
+  })
+  await build(await open(t, name, cache), cache)
+  const asked = registry.requests.length
+  t.match(await build(await open(t, name, cache, { isOffline }), cache), { isVerified: true })
+  t.equal(registry.requests.length, asked)
+
+  registry.options = { fault: () => ({ status: 503 }) }
+  t.match((await open(t, name, cache)).warnings, [
+    /status 503\); using sha256:.*, which the tag meant when/,
+  ])
+  registry.options = { fault: () => ({ status: 404 }) }
+  await t.rejects(
+    open(t, name, cache),
+    { code: 'REFERENCE_NOT_FOUND' },
+    'a tag that is gone is gone',
+  )
+  registry.options = { fault: () => ({ status: 403 }) }
+  await t.rejects(open(t, name, cache), { code: 'REGISTRY_DENIED' })
+  await registry.stop()
+  const image = await open(t, name, cache)
+  t.match(image.warnings, [/the connection was refused; using sha256:/])
+  t.match(await build(image, cache), { isVerified: true })
+  await t.rejects(open(t, `${registry.host}/org/app:v2`, cache), { code: 'REGISTRY_UNAVAILABLE' })
+})
+
+t.test('wrong bytes are neither served nor kept', async (t) => {
+  const built = appImage()
+  const registry = await FaultRegistry.start(t, {
+    fault: ({ path }) =>
+      path.includes(built.layers[0]?.digest ?? '') ? { flipAt: 999 } : undefined,
+  })
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  await t.rejects(build(await open(t, name, cache), cache), { code: 'DIGEST_MISMATCH' })
+  t.equal(await cache.hasBlob(parseDigest(built.layers[0]?.digest ?? '')), false)
+  t.strictSame(readdirSync(cache.tmpPath), [])
+  registry.options = {}
+  t.match(await build(await open(t, name, cache), cache), { isVerified: true })
+  t.match(await cache.verify(), { bad: [] })
+})
+
+t.test('what a connection has brought is kept for the next attempt', async (t) => {
+  const built = appImage()
+  const [first] = built.layers
+  const blob = first?.stored ?? Buffer.alloc(0)
+  const half = Math.floor(blob.length / 2)
+  const registry = await FaultRegistry.start(t, {
+    fault: ({ path, range }) =>
+      path.includes(first?.digest ?? '')
+        ? range === undefined
+          ? { cutAfter: half }
+          : { status: 500 }
+        : undefined,
+  })
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  await t.rejects(build(await open(t, name, cache), cache), { code: 'REGISTRY_UNAVAILABLE' })
+  registry.options = {}
+  registry.requests.length = 0
+  await build(await open(t, name, cache), cache)
+  const range = registry.requests.find(({ path }) => path.includes(first?.digest ?? ''))?.range
+  t.match(range, /^bytes=[1-9]\d+-$/)
+
+  // And is not believed.
+  const digest = parseDigest(first?.digest ?? '')
+  await cache.dropBlob(digest)
+  const partial = join(cache.partialPath(digest), `free-${'0'.repeat(16)}`)
+  await cache.putBlob(digest, [blob], { size: blob.length })
+  await cache.dropBlob(digest)
+  const { mkdirSync } = await import('node:fs')
+  mkdirSync(cache.partialPath(digest), { recursive: true })
+  writeFileSync(partial, Buffer.alloc(half))
+  await build(await open(t, name, cache), cache)
+  t.ok(readFileSync(cache.blobPath(digest)).equals(blob))
+})
+
+t.test('twenty at once that share a base fetch it once', async (t) => {
+  const registry = await FaultRegistry.start(t, { latencyMs: 20 })
+  const base = layers()
+  const images = Array.from({ length: 20 }, (_, n) =>
+    buildImage({
+      layers: [...base, simpleLayer({ own: String(n) })],
+      platform: { os: 'linux', architecture: NATIVE },
+    }),
+  )
+  for (const [n, image] of images.entries()) registry.push('org/app', image, `v${n}`)
+  const cache = await testCache(t)
+  await Promise.all(
+    images.map(async (_, n) => {
+      await build(await open(t, `${registry.host}/org/app:v${n}`, cache), cache)
+    }),
+  )
+  const shared = images[0]?.layers.slice(0, 3) ?? []
+  for (const { digest } of shared) t.equal(registry.count('blob', digest), 1)
+  t.match(await cache.verify(), { bad: [] })
+})
+
+t.test('manifests that cannot be believed', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  const built = appImage()
+  const cache = await testCache(t)
+  const put = (tag: string, bytes: string | Buffer, type?: string): void => {
+    registry.pushManifest('org/app', Buffer.from(bytes), type, tag)
+  }
+  const tryOut = (tag: string): Promise<unknown> =>
+    open(t, `${registry.host}/org/app:${tag}`, cache)
+  put('confused', built.manifest, 'application/vnd.oci.image.index.v1+json')
+  await t.rejects(tryOut('confused'), { code: 'IMAGE_INVALID' })
+  put('broken', '{')
+  await t.rejects(tryOut('broken'), { code: 'IMAGE_INVALID' })
+  put('old', '{"schemaVersion":1}', 'application/vnd.docker.distribution.manifest.v1+prettyjws')
+  await t.rejects(tryOut('old'), { code: 'IMAGE_UNSUPPORTED' })
+  put(
+    'path',
+    built.manifest.toString().replaceAll(/sha256:[0-9a-f]{64}/g, 'sha256:../../../../etc/passwd'),
+  )
+  await t.rejects(tryOut('path'), { code: 'IMAGE_INVALID' })
+  put('vague', built.manifest, 'text/plain')
+  registry.pushBlob(built.config)
+  t.ok(await tryOut('vague'))
+  put('alone', built.manifest.toString().replace(built.configDigest, sha256('nothing')))
+  await t.rejects(tryOut('alone'), { code: 'BLOB_MISSING', message: /BLOB_UNKNOWN/ })
+})
