@@ -21,6 +21,7 @@ export { hostPlatform, formatPlatform, type Platform } from './image/platform.js
 export { parseImageReference, type ParsedReference } from './reference/reference.js'
 export { parsePlatform } from './reference/platform.js'
 export { openImage, listCandidates, type OpenImageOptions } from './source/open-image.js'
+export type { RegistryOptions } from './registry/client.js'
 export type { Image } from './source/image.js'
 export type { Candidate } from './source/candidate.js'
 export { validateImage, type Finding } from './source/validate.js'

@@ -1,0 +1,250 @@
+// The commands against registries: one that misbehaves as it is told, and Debian's docker-registry with images that skopeo
+// has pushed.
+
+import { execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { buildImage, zstdMissing } from '../helpers/build-image.js'
+import type { BuiltImage, LayerCompression } from '../helpers/build-image.js'
+import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
+import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { FaultRegistry } from '../helpers/fault-registry.js'
+import { spawnCli, whyNoMounts } from '../helpers/run-cli.js'
+import { simpleLayer } from '../helpers/tar-members.js'
+import { writeImage } from '../helpers/write-image.js'
+
+const PASSWORD = 'hunter2-very-secret'
+const platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }
+
+function appImage(compressions: readonly LayerCompression[] = ['gzip', 'none']): BuiltImage {
+  const layers = compressions.map((compression, n) => ({
+    tar: simpleLayer({ 'etc/': '', [`etc/${n}`]: randomBytes(50_000).toString('hex') }),
+    compression,
+  }))
+  return buildImage({ layers, platform, tags: ['app:v1'] })
+}
+
+/** No configuration and no credentials of whoever runs the tests. */
+function isolated(t: Parameters<typeof cliFixture>[0]): CliFixture {
+  const fixture = cliFixture(t)
+  const env = { HOME: fixture.dir, XDG_CONFIG_HOME: fixture.dir, DOCKER_CONFIG: fixture.dir }
+  return {
+    ...fixture,
+    env: { ...fixture.env, ...env, CONTAINERS_REGISTRIES_CONF: '/dev/null' },
+    ocimount: (args, options = {}) =>
+      fixture.ocimount(args, { ...options, env: { ...env, ...options.env } }),
+  }
+}
+
+t.test('mount, look, pull; then without the registry', { skip: whyNoMounts() }, async (t) => {
+  const fixture = isolated(t)
+  const registry = await FaultRegistry.start(t, {
+    auth: { kind: 'bearer', users: { me: PASSWORD } },
+  })
+  const built = appImage()
+  registry.push('org/app', built, 'v1')
+  const name = `${registry.host}/org/app:v1`
+  const authfile = join(fixture.dir, 'auth.json')
+  const auth = Buffer.from(`me:${PASSWORD}`).toString('base64')
+  writeFileSync(authfile, JSON.stringify({ auths: { [registry.host]: { auth } } }))
+  const mountpoint = fixture.mountpoint()
+
+  await refuses(t, fixture, [name, mountpoint], {
+    status: 7,
+    why: /authentication required|incorrect/,
+  })
+  const wrong = [`${registry.host}/org/app:v2`, mountpoint, '--authfile', authfile]
+  await refuses(t, fixture, wrong, { status: 4, why: /MANIFEST_UNKNOWN: manifest unknown/ })
+  await refuses(t, fixture, ['pull', 'app.tar'], { status: 2, why: /not the name of an image/ })
+  await leavesNothing(t, fixture)
+
+  const said: string[] = []
+  const run = async (...args: string[]): Promise<string> => {
+    const { status, stdout, stderr } = await fixture.ocimount(args)
+    t.equal(status, 0, stderr)
+    said.push(stdout, stderr)
+    return stdout
+  }
+  const inspected = await run('inspect', '--json', name, '--authfile', authfile)
+  t.match(JSON.parse(inspected), { name, manifestDigest: built.manifestDigest })
+  t.equal(
+    registry.count('blob', built.layers[0]?.digest),
+    0,
+    'no layer is fetched to look at documents',
+  )
+  await run(`docker://${name}`, mountpoint, '--authfile', authfile, '--log-level', 'debug')
+  t.match(readdirSync(join(mountpoint, 'etc')).sort(), ['0', '1'])
+  t.equal(await run('ls', name, '/etc', '--authfile', authfile), '0\n1\n')
+  t.match(JSON.parse(await run('status', mountpoint, '--json')), {})
+  await run('validate', name, '--authfile', authfile)
+  await run('umount', mountpoint)
+  const pulled = JSON.parse(
+    await run('pull', '--json', '--pin', name, '--authfile', authfile),
+  ) as unknown
+  t.match(pulled, [{ name, digest: built.manifestDigest, layers: 2, pinned: true }])
+
+  await registry.stop()
+  await run('cache', 'prune', '--max-size', '0')
+  await run(name, mountpoint, '--offline')
+  const content = readFileSync(join(mountpoint, 'etc/0'))
+  t.equal(content.length, 100_000)
+  await run('umount', mountpoint)
+  t.equal(
+    await run('cat', name, '/etc/0', '--authfile', authfile),
+    content.toString(),
+    'a registry that is down',
+  )
+  t.match(said.at(-1), /warning: Cannot pull .* using sha256:/)
+  await run('pull', '--no-pin', '--offline', name)
+  await run('cache', 'prune', '--max-size', '0')
+  await refuses(t, fixture, ['ls', name, '--offline'], { status: 4, why: /not in the cache/ })
+  await leavesNothing(t, fixture)
+
+  const files = execFileSync('grep', ['-rlaF', '-e', PASSWORD, '-e', auth, fixture.dir], {
+    encoding: 'utf8',
+  })
+  t.equal(files, `${authfile}\n`, 'the secret is in no other file')
+  t.notMatch(said.join(''), new RegExp(`${PASSWORD}|${auth}`))
+})
+
+t.test('a pull that is killed, again and again', async (t) => {
+  const fixture = isolated(t)
+  const built = appImage(['gzip', 'none', 'gzip'])
+  const registry = await FaultRegistry.start(t, { bytesPerSecond: 400_000 })
+  registry.push('org/app', built, 'v1')
+  const name = `${registry.host}/org/app:v1`
+  const total = built.layers.reduce((sum, { stored }) => sum + stored.length, 0)
+  for (let n = 0; n < 5; n++) {
+    const asked = registry.count('blob')
+    const child = spawnCli(['pull', name], { env: fixture.env })
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    await becomes(() => registry.count('blob') > asked || child.exitCode !== null)
+    await sleep(Math.random() * 120)
+    child.kill('SIGKILL')
+    await ended
+  }
+  registry.options = {}
+  const { status, stderr } = await fixture.ocimount(['pull', name])
+  t.equal(status, 0, stderr)
+  t.ok(registry.bytesSent < total * 3, 'what was there was not fetched each time')
+  const verified = await fixture.ocimount(['cache', 'verify'])
+  t.equal(verified.status, 0, verified.stderr)
+  t.equal((await fixture.ocimount(['ls', name, '/etc', '--offline'])).stdout, '0\n1\n2\n')
+  const cache = fixture.env['OCIMOUNT_CACHE_DIR'] ?? ''
+  t.strictSame(readdirSync(join(cache, 'partial/sha256')), [], 'nothing incomplete is left')
+})
+
+t.test('docker-registry', { skip: whyNoRegistry() }, async (t) => {
+  const fixture = isolated(t)
+  const { dir } = fixture
+  const compressions: LayerCompression[] =
+    zstdMissing() === false ? ['gzip', 'zstd', 'none'] : ['gzip', 'none']
+  const built = appImage(compressions)
+  const archive = writeImage(join(dir, 'app.tar'), [built], { form: 'oci-archive' })
+  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
+  execFileSync(
+    'openssl',
+    [
+      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
+      ...['-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1'],
+      ...['-keyout', key, '-out', cert],
+    ],
+    { stdio: 'ignore' },
+  )
+  const users = execFileSync('htpasswd', ['-Bbn', 'me', PASSWORD])
+  writeFileSync(join(dir, 'users'), users)
+  const auth = Buffer.from(`me:${PASSWORD}`).toString('base64')
+  const listed = (await fixture.ocimount(['ls', '-R', '--json', archive])).stdout
+  for (const isOpen of [true, false]) {
+    const port = await freePort()
+    const host = `127.0.0.1:${port}`
+    writeFileSync(
+      join(dir, 'config.yml'),
+      `version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: ${join(dir, `store-${port}`)} } }
+http:
+  addr: ${host}
+${isOpen ? '' : `  tls: { certificate: ${cert}, key: ${key} }\nauth: { htpasswd: { realm: here, path: ${join(dir, 'users')} } }`}
+`,
+    )
+    const server = spawn('docker-registry', ['serve', join(dir, 'config.yml')], { stdio: 'ignore' })
+    t.teardown(() => server.kill())
+    await becomes(() => isListening(port))
+    execFileSync(
+      'skopeo',
+      [
+        ...['--insecure-policy', 'copy', '-q', '--dest-tls-verify=false'],
+        ...(isOpen ? [] : ['--dest-creds', `me:${PASSWORD}`]),
+        ...[`oci-archive:${archive}`, `docker://${host}/org/app:v1`],
+      ],
+      { stdio: 'pipe' },
+    )
+    const name = `${host}/org/app:v1`
+    if (!isOpen) {
+      await refuses(t, fixture, ['ls', name], { status: 7, why: /its certificate is refused/ })
+      const place = join(dir, '.config/containers/certs.d', host)
+      execFileSync('mkdir', ['-p', place])
+      execFileSync('cp', [cert, join(place, 'ca.crt')])
+      await refuses(t, fixture, ['ls', name], { status: 7, why: /log in first: podman login/ })
+      writeFileSync(join(dir, 'config.json'), JSON.stringify({ auths: { [host]: { auth } } }))
+    }
+    const { status, stdout, stderr } = await fixture.ocimount(['ls', '-R', '--json', name])
+    t.equal(status, 0, stderr)
+    t.equal(stdout, listed, 'the same tree as out of the archive')
+    const missing = `${host}/org/app:none`
+    await refuses(t, fixture, ['ls', missing], {
+      status: 4,
+      why: /MANIFEST_UNKNOWN: manifest unknown/,
+    })
+    await refuses(t, fixture, ['ls', `${host}/none`], { status: 4, why: /\(status 404/ })
+    server.kill()
+    t.equal((await fixture.ocimount(['ls', '-R', '--json', '--offline', name])).stdout, listed)
+  }
+  // Other tools find in the cache what they know.
+  const cache = fixture.env['OCIMOUNT_CACHE_DIR'] ?? ''
+  const names = readFileSync(join(cache, 'index.json'), 'utf8').match(
+    /127\.0\.0\.1:\d+\/org\/app:v1/g,
+  )
+  t.equal(names?.length, 2)
+  const seen = execFileSync('skopeo', ['inspect', '--raw', `oci:${cache}:${names?.[0] ?? ''}`])
+  t.ok(seen.length > 0)
+})
+
+function whyNoRegistry(): string | false {
+  for (const tool of ['docker-registry', 'skopeo', 'htpasswd', 'openssl']) {
+    try {
+      execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' })
+    } catch {
+      return `${tool} is not installed`
+    }
+  }
+  return false
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const { connect } = await import('node:net')
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {
+      resolve(false)
+    })
+    socket.on('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
+}
