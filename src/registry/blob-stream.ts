@@ -77,21 +77,48 @@ async function* readOnce(
     if (response.status === 200) checkLength(response, request)
     end -= offset
     let done = 0
+    const pace = new Pace(transport.timeouts.idleMs)
     for await (const chunk of response.body as AsyncIterable<Buffer>) {
       const part = chunk.subarray(Math.min(skip, chunk.length))
       skip -= chunk.length - part.length
       if (part.length === 0) continue
       done += part.length
       if (done > end) throw tooLong(request)
+      if (pace.isTooSlow(part.length) && done < end)
+        throw cut(request, response, 'hardly sends anything')
       yield part
     }
-    if (done < end) throw cut(request, response)
+    if (done < end) throw cut(request, response, 'ended the answer early')
   } catch (error) {
     throw transport.failure(what, response.url, error, signal)
   } finally {
     discard(response)
   }
 }
+
+/** Tells a connection that starves from one that is slow: another one may do better, from where this one is. */
+class Pace {
+  readonly #windowMs: number
+  #sinceMs = performance.now()
+  #bytes = 0
+
+  constructor(windowMs: number) {
+    this.#windowMs = windowMs
+  }
+
+  isTooSlow(bytes: number): boolean {
+    this.#bytes += bytes
+    const nowMs = performance.now()
+    if (nowMs - this.#sinceMs < this.#windowMs) return false
+    const isSlow = this.#bytes < MIN_BYTES
+    this.#sinceMs = nowMs
+    this.#bytes = 0
+    return isSlow
+  }
+}
+
+/** In the time that a connection may say nothing; less than the slowest line in use. */
+const MIN_BYTES = 4096
 
 /** Gives the offset behind the last byte that the answer holds. */
 function checkRange(response: HttpResponse, { size, what }: BlobRequest, offset: number): number {
@@ -128,8 +155,8 @@ function sizeMismatch(what: string, expected: number, actual: number): OcimountE
   return new OcimountError('SIZE_MISMATCH', message, { details: { expected, actual } })
 }
 
-function cut({ what }: BlobRequest, { url }: HttpResponse): RegistryError {
-  const message = `Cannot ${what}: ${escapeText(url.host)} ended the answer early`
+function cut({ what }: BlobRequest, { url }: HttpResponse, how: string): RegistryError {
+  const message = `Cannot ${what}: ${escapeText(url.host)} ${how}`
   return new RegistryError('REGISTRY_UNAVAILABLE', message, {
     isTransient: true,
     isUnreachable: true,

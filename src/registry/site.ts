@@ -74,7 +74,7 @@ export class Site implements BlobServer {
       const shown = await this.#authorizer.header(this.#scope, request.signal)
       const response = await this.#follow(request, shown)
       if (response.status === 200 || response.status === 206) return response
-      const isOwn = response.url.host === this.endpoint.host
+      const isOwn = this.#isOwn(response.url)
       if (response.status === 401 && isOwn && round < MAX_ROUNDS) {
         if (await this.#authorizer.learn(response, shown)) {
           discard(response)
@@ -94,7 +94,7 @@ export class Site implements BlobServer {
     const { host, headers: ownHeaders, skipVerify, tls } = this.endpoint
     const first = await this.#first(request, shown)
     return followRedirects(this.#options.transport, first, (url) =>
-      url.host === host && url.protocol === this.#protocol
+      this.#isOwn(url)
         ? {
             ...{ what, method, signal, skipVerify, tls },
             headers: { ...headers, ...ownHeaders, ...authorization(shown) },
@@ -131,6 +131,11 @@ export class Site implements BlobServer {
         this.#isProtocolKnown = true
       }
     }
+  }
+
+  /** By what a URL makes of the host's name: lower case, and no port where it is the usual one. */
+  #isOwn(url: URL): boolean {
+    return url.origin === this.#url('').origin
   }
 
   #url(path: string): URL {

@@ -58,12 +58,12 @@ export interface TransportOptions {
 /** Connections to any number of hosts, kept open until {@link Transport.close}. */
 export class Transport {
   readonly #options: TransportOptions
-  readonly #timeouts: Timeouts
+  readonly timeouts: Timeouts
   readonly #dispatchers = new Map<string, Dispatcher>()
 
   constructor(options: TransportOptions) {
     this.#options = options
-    this.#timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
+    this.timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts }
   }
 
   /**
@@ -141,7 +141,7 @@ export class Transport {
             rejectUnauthorized: !skipVerify,
           }
         : {}
-    const { connectMs, headersMs, idleMs } = this.#timeouts
+    const { connectMs, headersMs, idleMs } = this.timeouts
     const common = {
       ...{ headersTimeout: headersMs, bodyTimeout: idleMs },
       ...{ pipelining: 1, connections: MAX_CONNECTIONS },

@@ -33,6 +33,8 @@ export interface Fault {
   /** Sends no more after that many bytes of the body, and leaves the connection open. */
   readonly stallAfter?: number
   readonly latencyMs?: number
+  /** Sends one byte of the body in that time. */
+  readonly dripMs?: number
   /** Answers 200 with the whole blob to whatever range was asked for. */
   readonly ignoreRange?: boolean
   /** Says so in place of the truth. */
@@ -345,9 +347,11 @@ export class FaultRegistry {
       ...(fault.headers?.['content-length'] === undefined ? { 'content-length': body.length } : {}),
     })
     const stop = fault.cutAfter ?? fault.stallAfter ?? body.length
-    for (let offset = 0; offset < Math.min(stop, body.length); offset += CHUNK) {
-      const chunk = body.subarray(offset, Math.min(offset + CHUNK, stop))
+    const step = fault.dripMs === undefined ? CHUNK : 1
+    for (let offset = 0; offset < Math.min(stop, body.length); offset += step) {
+      const chunk = body.subarray(offset, Math.min(offset + step, stop))
       await this.#pace(chunk.length)
+      if (fault.dripMs !== undefined) await sleep(fault.dripMs)
       if (response.destroyed) return
       this.bytesSent += chunk.length
       if (!response.write(chunk)) {

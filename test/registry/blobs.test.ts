@@ -60,6 +60,7 @@ t.test('what never works ends in words', async (t) => {
   const long = `bytes 100000-${blob.length}/${blob.length}`
   const cases: readonly [string, Fault, RegExp, string?][] = [
     ['an endless stall', { stallAfter: 0 }, /stopped sending/],
+    ['a trickle', { dripMs: 20 }, /hardly sends anything/],
     ['no answer', { latencyMs: 5000 }, /does not answer/],
     ['cut each time', { cutAfter: 0 }, /the connection was cut|ended the answer early/],
     [

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { refusedHost } from '../../src/registry/hosts.js'
+import { guardedLookup, refusedHost } from '../../src/registry/hosts.js'
 import { loadHostsToml } from '../../src/registry/hosts-toml.js'
 import { findEndpoints } from '../../src/registry/mirrors.js'
 import { proxyFor } from '../../src/registry/proxy.js'
@@ -300,6 +300,26 @@ t.test('hosts that nothing may lead to', async (t) => {
   t.notOk(refusedHost('127.0.0.1', true))
   t.notOk(refusedHost('10.0.0.1', false))
   t.notOk(refusedHost('storage.example', false))
+})
+
+t.test('names that lead to this machine are found out', async (t) => {
+  const find = (isFromLoopback: boolean, all: boolean): Promise<unknown> =>
+    new Promise((resolve) => {
+      guardedLookup(isFromLoopback)('localhost', { all, family: 4 }, (error, address) => {
+        resolve(error?.message ?? address)
+      })
+    })
+  t.equal(await find(false, true), '127.0.0.1 is this machine')
+  t.equal(await find(true, false), '127.0.0.1')
+  t.strictSame(await find(true, true), [{ address: '127.0.0.1', family: 4 }])
+})
+
+t.test('a host in capitals, or with the port that it has anyway', async (t) => {
+  const registry = await FaultRegistry.start(t, { auth: { kind: 'bearer' } })
+  registry.push('org/app', image, 'v1')
+  const port = registry.host.split(':')[1] ?? ''
+  const from = client(t, `LOCALHOST:${port}/org/app`)
+  t.ok(await from.fetchManifest('v1'), 'is asked who it is')
 })
 
 t.test('Retry-After', async (t) => {
