@@ -27,6 +27,14 @@ export class PartialBlob {
   readonly #space: FreeSpaceGuard
   #hash: Hash
   #size = 0
+  #written = 0
+  #batch: Uint8Array[] = []
+  #batchSize = 0
+  /** The write under way, while the next batch comes in. */
+  #writing: Promise<void> = Promise.resolve()
+  /** Writing back, so that the last sync has little left to wait for. */
+  #syncing: Promise<void> | undefined
+  #synced = 0
 
   private constructor(path: string, digest: Digest, handle: FileHandle) {
     this.#path = path
@@ -65,16 +73,17 @@ export class PartialBlob {
     return this.#size
   }
 
-  /** @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED` */
+  /**
+   * Takes a chunk over, which must not change from now on. It is written in time, at the latest by {@link place}.
+   *
+   * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`
+   */
   async append(chunk: Uint8Array): Promise<void> {
-    await this.#space.check(this.#size)
     this.#hash.update(chunk)
-    try {
-      await writeParts(this.#handle, [chunk], this.#size)
-    } catch (error) {
-      throw storageError(error, 'write', this.#path)
-    }
     this.#size += chunk.length
+    this.#batch.push(chunk)
+    this.#batchSize += chunk.length
+    if (this.#batchSize >= BATCH_BYTES) await this.#startWrite()
   }
 
   /** Gives the digest of all that is there; nothing can be appended afterwards, except after {@link reset}. */
@@ -85,17 +94,21 @@ export class PartialBlob {
   /** Throws away what is there. */
   async reset(): Promise<void> {
     try {
+      await this.#drain()
       await this.#handle.truncate(0)
     } catch (error) {
       throw storageError(error, 'write', this.#path)
     }
     this.#hash = createDigestHash(this.#digest)
     this.#size = 0
+    this.#written = 0
+    this.#synced = 0
   }
 
   /** Gives the file its name as a blob, durably, and closes it. The caller has compared the digest. */
   async place(path: string): Promise<void> {
     try {
+      await this.#drain()
       await this.#handle.sync()
       await this.#handle.close()
     } catch (error) {
@@ -108,6 +121,8 @@ export class PartialBlob {
 
   /** Closes the file and leaves it to whoever needs the blob next; an empty one goes. */
   async leave(): Promise<void> {
+    // What cannot be written is lost to the next attempt, and nothing more.
+    await this.#drain().catch(() => undefined)
     await this.#handle.close()
     const directory = dirname(this.#path)
     if (this.#size === 0) {
@@ -116,6 +131,34 @@ export class PartialBlob {
     }
     const name = `${NOBODY}-${randomBytes(8).toString('hex')}`
     await rename(this.#path, join(directory, name)).catch(() => undefined)
+  }
+
+  /** Starts to write what has come in, when the write before is done. */
+  async #startWrite(): Promise<void> {
+    await this.#writing
+    const batch = this.#batch
+    const position = this.#written
+    await this.#space.check(position)
+    this.#written += this.#batchSize
+    this.#batch = []
+    this.#batchSize = 0
+    this.#writing = writeParts(this.#handle, batch, position).catch((error: unknown) => {
+      throw storageError(error, 'write', this.#path)
+    })
+    // Awaited before the next one, and never where the work ends before that.
+    this.#writing.catch(ignore)
+    if (position - this.#synced >= SYNC_BYTES) {
+      await this.#syncing
+      this.#synced = position
+      this.#syncing = this.#handle.datasync()
+      this.#syncing.catch(ignore)
+    }
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#batchSize > 0) await this.#startWrite()
+    await this.#writing
+    await this.#syncing
   }
 
   /** Hashes what an earlier attempt has left. */
@@ -132,6 +175,7 @@ export class PartialBlob {
       this.#hash.update(buffer.subarray(0, bytesRead))
       this.#size += bytesRead
     }
+    this.#written = this.#size
   }
 }
 
@@ -169,3 +213,10 @@ async function sizeOf(path: string): Promise<number> {
 }
 
 const READ_BYTES = 1024 * 1024
+/** Connections give pieces of 64 KiB or less; each write is a trip through the thread pool. */
+const BATCH_BYTES = 1024 * 1024
+const SYNC_BYTES = 32 * 1024 * 1024
+
+function ignore(): void {
+  // Thrown again to whoever awaits it.
+}

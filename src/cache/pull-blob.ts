@@ -91,13 +91,17 @@ async function append(
   { size, read, onProgress, signal }: PullBlobOptions,
 ): Promise<void> {
   if (partial.size === size) return
+  let toldMs = 0
   for await (const chunk of read(partial.size)) {
     if (signal?.aborted === true) throw interruptedError('pull', digest, signal.reason)
     if (partial.size + chunk.length > size) throw sizeMismatch(digest, size, 'more')
     await partial.append(chunk)
+    if (performance.now() - toldMs < TELL_MS) continue
+    toldMs = performance.now()
     onProgress?.(partial.size)
   }
   if (partial.size < size) throw sizeMismatch(digest, size, String(partial.size))
+  onProgress?.(size)
 }
 
 /** One of another size is what somebody has cut or changed: it goes. */
@@ -120,5 +124,7 @@ function sizeMismatch(digest: Digest, expected: number, actual: string): Ocimoun
 }
 
 const WATCH_MS = 200
+/** Between two calls of onProgress, which may cross to another process. */
+const TELL_MS = 100
 /** A process that fetches is alive, however slow; its lock tells. */
 const LONGEST_PULL_MS = 24 * 3600 * 1000
