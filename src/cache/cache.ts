@@ -43,8 +43,8 @@ import { verifyCache, type VerifyOptions, type VerifyResult } from './verify.js'
 export interface CacheOptions {
   readonly dir?: string | undefined
   readonly maxDataBytes?: number | undefined
-  /** False: layers that cannot be read in parts are refused, since there is no room for them whole. */
-  readonly takesWholeLayers?: boolean | undefined
+  /** False: layers and archives that cannot be read in parts are refused, since there is no room for them whole. */
+  readonly takesWhole?: boolean | undefined
 }
 
 /** Names the lock under which a layer's files change. */
@@ -59,13 +59,13 @@ const MAP_LOCK_MS = 10_000
 export class Cache extends CachePaths {
   /** Keeps the data of layers below a size, where one was given. */
   readonly quota: CacheQuota | undefined
-  readonly takesWholeLayers: boolean
+  readonly takesWhole: boolean
   /** Entries that this process has touched already. */
   readonly #touched = new Set<string>()
 
-  private constructor(root: string, { maxDataBytes, takesWholeLayers = true }: CacheOptions) {
+  private constructor(root: string, { maxDataBytes, takesWhole = true }: CacheOptions) {
     super(root)
-    this.takesWholeLayers = takesWholeLayers
+    this.takesWhole = takesWhole
     if (maxDataBytes === undefined) return
     this.quota = new CacheQuota(maxDataBytes, {
       measure: () => dataBytes(this),

@@ -36,7 +36,7 @@ export async function withSpareCache<T>(
     const cache = await Cache.open({
       dir: join(await makeDirectory(), 'cache'),
       maxDataBytes: MIN_CACHE_SIZE,
-      takesWholeLayers: false,
+      takesWhole: false,
     })
     try {
       return await work({ cache, warnings: [`${error.message}; went on without the cache`] })

@@ -72,7 +72,7 @@ async function decompressAll(
   compression: DecompressibleKind,
   { cache, limits = {}, onProgress, signal }: UnpackOptions,
 ): Promise<Toc> {
-  if (!cache.takesWholeLayers) {
+  if (!cache.takesWhole) {
     const why = `a ${compression} layer has to be unpacked whole, and there is no room for it`
     throw new OcimountError('STORAGE_FULL', `Cannot unpack layer ${diffId}: ${why}`)
   }

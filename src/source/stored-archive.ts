@@ -53,6 +53,7 @@ export async function decodeArchive(
   const work = async (): Promise<LocalFile> => {
     const others = await openDecoded(cache, file.identity)
     if (others !== undefined) return others
+    refuseWithoutRoom(cache, what)
     const input = fileChunks(file, {
       signal,
       onRead: (done) => onProgress?.({ phase: 'decompress', done, total: file.size }),
@@ -74,6 +75,7 @@ export async function spoolArchive(
   options: StoreOptions,
 ): Promise<LocalFile> {
   const { cache, onProgress, signal, maxBytes = MAX_SPOOLED_BYTES } = options
+  refuseWithoutRoom(cache, what)
   const input = streamChunks(stream, what, {
     signal,
     onRead: (done) => onProgress?.({ phase: 'spool', done, total: done }),
@@ -85,6 +87,12 @@ export async function spoolArchive(
       ? limitChunks(all, maxBytes, what)
       : decompress(compression, all, { what, maxOutput: maxBytes })
   return store(cache, plain, { what, signal, source: undefined })
+}
+
+function refuseWithoutRoom(cache: Cache, what: string): void {
+  if (cache.takesWhole) return
+  const why = 'it has to be stored uncompressed, and there is no room for it'
+  throw new OcimountError('STORAGE_FULL', `Cannot use ${what} as an image: ${why}`)
 }
 
 /** Writes chunks to a new file and moves it into place, under the identity of the source if there is one. */
