@@ -1,10 +1,11 @@
-// Runs the command as a person would: the compiled program in a process of its own.
+// Runs the command as a person would: the program in a process of its own.
 
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-export const MAIN = fileURLToPath(new URL('../../src/cli/main.js', import.meta.url))
+/** What users run, bundled: it starts in half the time of the modules that the tests are compiled to. */
+export const MAIN = fileURLToPath(new URL('../../../../dist/main.js', import.meta.url))
 
 export interface CliResult {
   readonly status: number | null
