@@ -1,7 +1,7 @@
 // What `bundle` and `run` ask of the serving process, and what it answers; JSON-safe.
 
 import type { ContainerRecord } from '../mount/state.js'
-import type { SentOptions } from './container-options.js'
+import type { SentOptions } from './container-request.js'
 import type { ImageRequest, MountRequest } from './mount-request.js'
 
 export interface BundleRequest extends ImageRequest, Pick<MountRequest, 'driver'> {

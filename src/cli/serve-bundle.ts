@@ -15,7 +15,7 @@ import { configureLogger } from '../logger.js'
 import { formatPlatform } from '../image/platform.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
-import { receivedOptions } from './container-options.js'
+import { receivedOptions } from './container-request.js'
 import { imageRecord } from './mount-summary.js'
 import {
   openToServe,
