@@ -17,7 +17,6 @@ const COMPLETION = 'completion'
  * @throws OcimountError `USAGE` for a command line that makes no sense; whatever the command throws.
  */
 export async function runProgram(args: readonly string[], version: string): Promise<ExitStatus> {
-  let status: ExitStatus = EXIT.done
   let current: CommandSpec | undefined
   const parser = yargs(normalizeArguments(args))
     .scriptName('ocimount')
@@ -55,8 +54,8 @@ export async function runProgram(args: readonly string[], version: string): Prom
         }
         return command.options(spec.options).example(...spec.example)
       },
-      handler: async (parsed) => {
-        status = await (await spec.load()).run(toArguments(spec, parsed))
+      handler: (parsed) => {
+        throw new Understood(spec, toArguments(spec, parsed))
       },
     })
   }
@@ -64,8 +63,30 @@ export async function runProgram(args: readonly string[], version: string): Prom
     // yargs would print it and go on to miss an image, as it may not end the process.
     if (args.length > 1) throw usageError(`${COMPLETION} takes no arguments`)
     parser.showCompletionScript()
-  } else await parser.parseAsync()
-  return status
+    return EXIT.done
+  }
+  try {
+    await parser.parseAsync()
+  } catch (error) {
+    if (!(error instanceof Understood)) throw error
+    return (await error.spec.load()).run(error.parsed)
+  }
+  return EXIT.done
+}
+
+/**
+ * How the handler of a command leaves yargs: behind one that returns, yargs formats the whole help, in case it will be asked
+ * for, and that takes longer than everything else it does.
+ */
+class Understood extends Error {
+  readonly spec: CommandSpec
+  readonly parsed: CommandArguments
+
+  constructor(spec: CommandSpec, parsed: CommandArguments) {
+    super(`the command line is ${spec.usage}`)
+    this.spec = spec
+    this.parsed = parsed
+  }
 }
 
 // No argument of a process holds a NUL: in front of a word it keeps yargs from taking the word for an option, and
