@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import type * as Addon from '../native-bindings/index.js'
+import { escapeText } from './byte-string.js'
 import { messageOf } from './errors.js'
 
 export type {
@@ -52,7 +53,7 @@ function tryLoad(): Loaded {
     const loadBuild = require('node-gyp-build') as (directory: string) => NativeBindings
     return { bindings: loadBuild(room), reason: undefined }
   } catch (error) {
-    return unavailable(messageOf(error).split('\n')[0] ?? '')
+    return unavailable(escapeText(messageOf(error).split('\n')[0] ?? ''))
   }
 }
 

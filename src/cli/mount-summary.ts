@@ -3,6 +3,7 @@
 import { resolve } from 'node:path'
 import { formatPlatform, hostPlatform } from '../image/platform.js'
 import type { MountRecord } from '../mount/state.js'
+import { nativeUnavailableReason } from '../native.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
 import type { Image } from '../source/image.js'
 import type { ImageRequest, MountRequest } from './mount-request.js'
@@ -79,7 +80,12 @@ export function summariseMount(
     altered: info.readReport().total,
     // What the driver cannot show at all; names and times that it alters are in `status`.
     hidden: mount.driver === 'fuse-native' ? info.counts.notUtf8 : 0,
-    warnings: [...made.warnings, ...image.warnings, ...platformWarning(request, image)],
+    warnings: [
+      ...made.warnings,
+      ...image.warnings,
+      ...platformWarning(request, image),
+      ...slownessWarning(mount.driver),
+    ],
     seconds: seconds(times.begin, times.mounted),
     openSeconds: seconds(times.begin, times.opened),
     indexSeconds: seconds(times.opened, times.indexed),
@@ -107,6 +113,14 @@ export function imageRecord(request: ImageRequest, image: Image): MountRecord['i
     platform: formatPlatform(image.platform),
     ...(image.name === undefined ? {} : { name: image.name }),
   }
+}
+
+/** Only the portable driver is asked why: the others need the addon, and a mount on a live one need not load it. */
+export function slownessWarning(driver: string | undefined): string[] {
+  const why = driver === 'fuse-native' ? nativeUnavailableReason() : undefined
+  return why === undefined
+    ? []
+    : [`the addon is missing (${why}): mounted the portable way, which is slow`]
 }
 
 // A single manifest for another machine can still be looked at (A-101).

@@ -18,6 +18,8 @@ export interface NamedImage extends RegistryArguments {
 export interface OpenOptions {
   readonly cache: Cache
   readonly onProgress?: ((update: ProgressUpdate) => void) | undefined
+  /** Of what indexing its layers has to say. */
+  readonly onWarning?: ((warning: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 

@@ -17,7 +17,7 @@ import { requestHold } from '../mount/control.js'
 import { findMount } from '../mount/list-mounts.js'
 import { containersDirectory, openRuntimeDir } from '../mount/runtime-dir.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
-import { loadNative, nativeUnavailableReason } from '../native.js'
+import { loadNative } from '../native.js'
 import { askServer } from './ask-server.js'
 import { warnOf } from './bundle-command.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
@@ -69,12 +69,7 @@ function checkId(id: string): void {
 async function becomeRuntime(command: readonly string[]): Promise<ExitStatus> {
   const [program = ''] = command
   const native = loadNative()
-  if (native === undefined) {
-    printNote(
-      `ocimount: the addon is not there (${nativeUnavailableReason() ?? 'unknown'}): waiting for the container takes a process of its own`,
-    )
-    return waitForRuntime(command)
-  }
+  if (native === undefined) return waitForRuntime(command)
   const environment = Object.entries(process.env).map(([name, value]) => `${name}=${value ?? ''}`)
   try {
     return native.execve(program, command, environment)

@@ -16,7 +16,7 @@ import { formatPlatform } from '../image/platform.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import { receivedOptions } from './container-request.js'
-import { imageRecord } from './mount-summary.js'
+import { imageRecord, slownessWarning } from './mount-summary.js'
 import {
   openToServe,
   undoingOnFailure,
@@ -167,7 +167,12 @@ function summarise({
     driver: attached?.record.driver,
     writable: attached?.record.isWritable ?? false,
     generated,
-    warnings: [...open.warnings, ...image.warnings, ...warnings],
+    warnings: [
+      ...open.warnings,
+      ...image.warnings,
+      ...warnings,
+      ...slownessWarning(attached?.record.driver),
+    ],
     seconds: seconds(begin, mounted),
     openSeconds: seconds(begin, opened),
     indexSeconds: seconds(opened, indexed),

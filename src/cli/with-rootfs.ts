@@ -54,19 +54,21 @@ async function look<O extends { readonly image: Image }, T>(
     configureLogger({ level: args.logLevel })
   const spare = temporaryDirectory()
   const { report, finish } = progressReporter(args.quiet)
+  const said: string[] = []
+  const onWarning = (warning: string): void => void said.push(warning)
   try {
     const { opened, warnings } = await withSpareCache(
       () => Cache.open(cacheOptions(args)),
       spare.make,
       async ({ cache, warnings }) => ({
-        opened: await open({ cache, onProgress: report }),
+        opened: await open({ cache, onProgress: report, onWarning }),
         warnings,
       }),
     )
     const { image } = opened
     try {
       if (!args.quiet) {
-        for (const warning of [...warnings, ...image.warnings])
+        for (const warning of [...warnings, ...image.warnings, ...said])
           printNote(`ocimount: warning: ${warning}`)
       }
       return await use(opened)

@@ -57,6 +57,8 @@ export interface IndexLayerOptions {
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
   readonly limits?: LayerLimits | undefined
+  /** What a person should know of how it goes. */
+  readonly onWarning?: ((warning: string) => void) | undefined
   /** Takes the bytes where they lie in the local file, and refuses a layer that is packed. */
   readonly inPlace?: boolean | undefined
 }

@@ -17,6 +17,8 @@ import type { Toc } from './toc.js'
 
 export interface UnpackOptions extends IndexGzipOptions {
   readonly cache: Cache
+  /** Called once in a process, where gzip has to be unpacked for want of the addon. */
+  readonly onWarning?: ((warning: string) => void) | undefined
 }
 
 /**
@@ -32,7 +34,7 @@ export async function unpackLayer(
 ): Promise<Toc> {
   if (compression === 'gzip') {
     const native = loadNative()
-    if (native === undefined) warnOfSlowness()
+    if (native === undefined) warnOfSlowness(options.onWarning)
     const toc = native === undefined ? undefined : await describe(blob, native, options)
     if (toc !== undefined) return toc
   }
@@ -94,9 +96,11 @@ const MAX_SPAN = 64 * 1024 * 1024
 
 let isWarned = false
 
-function warnOfSlowness(): void {
+function warnOfSlowness(onWarning: UnpackOptions['onWarning']): void {
   if (isWarned) return
   isWarned = true
   const why = nativeUnavailableReason() ?? 'unknown'
-  log.warn({ why }, 'the addon is missing: gzip layers are decompressed whole, which is slow')
+  const warning = `the addon is missing (${why}): gzip layers are unpacked whole, which is slow`
+  log.warn({}, warning)
+  onWarning?.(warning)
 }

@@ -30,6 +30,8 @@ export interface BuildRootfsOptions {
   /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
   readonly inPlace?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
+  /** What a person should know of how it goes. */
+  readonly onWarning?: ((warning: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 

@@ -31,6 +31,8 @@ export interface PrepareOptions {
   /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
   readonly inPlace?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
+  /** What a person should know of how it goes. */
+  readonly onWarning?: ((warning: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
 
@@ -70,7 +72,7 @@ async function prepareLayer(
   numbered: NumberedBlob,
   options: PrepareOptions,
 ): Promise<PreparedLayer> {
-  const { cache, onProgress, signal, inPlace } = options
+  const { cache, onProgress, onWarning, signal, inPlace } = options
   const { what } = numbered
   const blob = await fetchIfNeeded(numbered, options)
   const known = await findIndexedLayer(blob, cache, { inPlace })
@@ -87,6 +89,7 @@ async function prepareLayer(
     cache,
     signal,
     inPlace,
+    onWarning,
     onProgress:
       onProgress &&
       ((progress) => {

@@ -22,6 +22,18 @@ export function addonSkipReason(): string | false {
   return loadNative() === undefined ? `no addon: ${nativeUnavailableReason() ?? ''}` : false
 }
 
+/** The line that a command says first where the addon is missing; empty where it is there. */
+export function slownessLine(what: 'mounted' | 'unpacked'): string {
+  const why = nativeUnavailableReason()
+  const slow = {
+    mounted: 'mounted the portable way, which is slow',
+    unpacked: 'gzip layers are unpacked whole, which is slow',
+  }
+  return why === undefined
+    ? ''
+    : `ocimount: warning: the addon is missing (${why}): ${slow[what]}\n`
+}
+
 export function addon(): NativeBindings {
   const native = loadNative()
   if (native === undefined) throw new Error(nativeUnavailableReason())
