@@ -13,11 +13,13 @@ import { removeBundle } from '../mount/tear-down.js'
 import { unmountPath } from '../mount/unmount.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
-import { printJson } from './output.js'
+import { printJson, printNote } from './output.js'
 
 const POLL_MS = 10
 /** A server that was told to end and has not after this time is busy with something that does not concern the caller. */
 const SERVER_END_MS = 5000
+/** After this time whoever waits is told for whom. */
+const SILENCE_MS = 2000
 
 /** Unmounts; when it returns the mount point is free and, unless lazily, the serving process, if any, has ended. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
@@ -34,16 +36,25 @@ export async function run(args: CommandArguments): Promise<ExitStatus> {
 }
 
 async function unmount(
-  { mountpoint, lazy, purge: isPurge }: CommandArguments,
+  { mountpoint, lazy, purge: isPurge, quiet }: CommandArguments,
   found: FoundMount | undefined,
   wasOurs: boolean,
 ): Promise<UnmountOutcome> {
   if (found !== undefined && !isUnserved(found)) {
+    const { pid } = found.record
+    const telling = setTimeout(() => {
+      if (quiet || lazy) return
+      printNote(
+        `ocimount: waiting for the serving process ${pid ?? '?'}, which has not answered yet; ocimount umount -l detaches without it`,
+      )
+    }, SILENCE_MS)
     try {
       return await requestUnmount(found.directory, { lazy })
     } catch (error) {
       // Nobody answers: the process is stuck or just going. The kernel can be asked without it.
       if (!isOcimountError(error, 'NOT_MOUNTED')) throw error
+    } finally {
+      clearTimeout(telling)
     }
   }
   try {

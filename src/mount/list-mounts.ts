@@ -67,16 +67,20 @@ export async function findMount(mountpointOrId: string): Promise<FoundMount | un
   const mounts = await listMounts()
   const entries = await readMountinfo()
   const path = await locateMountpoint(mountpointOrId, entries)
-  const inBundle = await locateMountpoint(join(mountpointOrId, 'rootfs'), entries)
+  const top = path === undefined ? undefined : mountAt(entries, path)
+  // Not looked for in a mount of ours: a server that is stuck would have to answer.
+  const inBundle =
+    top !== undefined && isOurMount(top)
+      ? undefined
+      : await locateMountpoint(join(mountpointOrId, 'rootfs'), entries)
   const bundled = mounts.find(
     ({ record: { container, bundle, mountpoint } }) =>
       container?.id === mountpointOrId || (bundle !== undefined && mountpoint === inBundle),
   )
   if (bundled !== undefined) return bundled
   const atPath = mounts.filter(({ record }) => record.mountpoint === path)
-  const device = path === undefined ? undefined : mountAt(entries, path)?.device
   return (
-    atPath.find(({ record }) => record.device === device) ??
+    atPath.find(({ record }) => record.device === top?.device) ??
     atPath.at(-1) ??
     mounts.find(({ record }) => record.id === mountpointOrId) ??
     (await findWrong(mounts, mountpointOrId))

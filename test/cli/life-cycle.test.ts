@@ -1,11 +1,14 @@
 // What becomes of mounts: umount, list, status, the cache that they use, and servers that were killed or stopped.
 
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { testedDrivers } from '../helpers/drivers.js'
+import { spawnCli } from '../helpers/run-cli.js'
 import { rootSkipReason } from '../helpers/with-mount.js'
 import { HOSTILE, HOSTILE_SHOWN, writeSample } from './sample-image.js'
 
@@ -126,19 +129,49 @@ t.test('after kill -9 of the server list, umount and status clean up', { skip },
 
 t.test('a server that does not answer is told, and detached without it', { skip }, async (t) => {
   const fixture = cliFixture(t)
-  const { mountpoint, pid } = await mount(t, fixture, { image: writeSample(fixture.dir) })
-  process.kill(pid, 'SIGSTOP')
-  try {
-    const status = await fixture.ocimount(['status', mountpoint], { timeoutMs: 30_000 })
-    const lazily = await fixture.ocimount(['umount', '-l', mountpoint], { timeoutMs: 30_000 })
-    t.match(status, { status: 0, stdout: /^State: +ready, does not answer$/m })
-    t.match(lazily, { status: 0, stdout: '', stderr: '' })
-    t.strictSame(fixture.mounts(), [])
-  } finally {
-    process.kill(pid, 'SIGCONT')
-  }
-  t.ok(await becomes(() => !existsSync(`/proc/${pid}`)), 'it ends when it runs again')
+  const image = writeSample(fixture.dir)
+  const drivers = (await testedDrivers()).filter((driver) => driver.skip === false)
+  // At once, since each command waits for an answer first.
+  await Promise.all(
+    drivers.map(async ({ name: driver }) => {
+      const args = ['--driver', driver]
+      const { mountpoint, pid } = await mount(t, fixture, { image, name: driver, args })
+      const other = await mount(t, fixture, { image, name: `${driver}-2`, args })
+      t.equal(other.pid, pid, 'both have one server')
+      process.kill(pid, 'SIGSTOP')
+      const waiting = spawnCli(['umount', other.mountpoint], { env: fixture.env })
+      try {
+        const [status, lazily, said] = await Promise.all([
+          fixture.ocimount(['status', mountpoint], { timeoutMs: 60_000 }),
+          fixture.ocimount(['umount', '-l', mountpoint], { timeoutMs: 60_000 }),
+          firstLine(waiting),
+        ])
+        t.match(status, { status: 0, stdout: /^State: +ready, does not answer$/m }, driver)
+        t.match(lazily, { status: 0, stdout: '', stderr: '' }, driver)
+        t.strictSame(
+          fixture.mounts().filter((path) => path === mountpoint),
+          [],
+        )
+        t.match(said, new RegExp(`^ocimount: waiting for .* ${pid}, .*umount -l .*\\n$`))
+      } finally {
+        process.kill(pid, 'SIGCONT')
+      }
+      const [ended] = (await once(waiting, 'exit')) as [number]
+      t.equal(ended, 0, 'it is unmounted when the server runs again')
+      t.ok(await becomes(() => !existsSync(`/proc/${pid}`)), 'which ends then')
+    }),
+  )
 })
+
+/** What a command says first on standard error. */
+async function firstLine(child: ChildProcess): Promise<string> {
+  const chunks: string[] = []
+  for await (const chunk of child.stderr ?? []) {
+    chunks.push(String(chunk))
+    if (String(chunk).includes('\n')) break
+  }
+  return chunks.join('')
+}
 
 t.test('cache du, verify and prune leave what a mount uses', { skip }, async (t) => {
   const fixture = cliFixture(t)
