@@ -1,8 +1,13 @@
 // Lists a plain tar by hopping from header to header; file content is not read. How much one read takes adapts:
 // among small files a large window holds many headers, among large files a small one wastes nothing.
 // Measured warm, in processor time: 15,000 entries of 40 KB 0.08 to 0.2 s, 44,162 entries of a real 671 MB layer 0.2 s,
-// 300,000 small files 0.75 s and 160 MB of memory. What the window costs: of a 349 MB layer with many files of some 20 KB it
-// reads 207 MB in 210 calls; growing only below 16 KB per entry reads 104 MB in 1,076, in about the same processor time.
+// 300,000 small files 0.75 s and 160 MB of memory. Of two layers of a Debian image, 585 MB with 17,460 entries, it reads by the
+// entry that is dense enough, in processor time with the pages in memory:
+//
+//   2 KiB   47 MB in 7,371 reads   0.08 s        32 KiB  203 MB in 932 reads   0.10 s
+//   8 KiB  105 MB in 3,320 reads   0.07 s        whenever 4 lie in a window, 298 MB in 312 reads   0.10 s
+//
+// From a disk 8 KiB was the fastest as well, 0.73 s against 1.1 s for 2 KiB and for four in a window, on a busy machine.
 
 import { readSync } from 'node:fs'
 import type { FileHandle } from 'node:fs/promises'
@@ -48,6 +53,8 @@ function readSome(handle: FileHandle, path: string, target: Buffer, position: nu
 
 const MIN_WINDOW = 4 * 1024
 const MAX_WINDOW = 1024 * 1024
+/** Bytes from one entry to the next up to which a read that is twice as long still pays. */
+const DENSE = 8 * 1024
 /** How long the event loop may be kept waiting. */
 const MAX_BLOCKING_MS = 10
 
@@ -85,7 +92,8 @@ export async function hopToc(
     const reading = source.read(target, deviceOffset)
     if (reading !== undefined) await reading
     parser.write(target, deviceOffset)
-    window = nextWindow(window, entries - entriesBefore)
+    const found = entries - entriesBefore
+    window = nextWindow(window, found, (parser.nextOffset - deviceOffset) / found)
     if (performance.now() >= sliceEnd) {
       await new Promise(setImmediate)
       throwIfAborted(options.signal)
@@ -96,10 +104,10 @@ export async function hopToc(
   return builder.finish(source.size)
 }
 
-function nextWindow(window: number, entries: number): number {
-  if (entries >= 4) return Math.min(window * 2, MAX_WINDOW)
-  if (entries <= 1) return Math.max(window / 2, MIN_WINDOW)
-  return window
+/** `stride` is how far it is from one of the entries that a window held to the next. */
+function nextWindow(window: number, entries: number, stride: number): number {
+  if (entries <= 1 || stride > 2 * DENSE) return Math.max(window / 2, MIN_WINDOW)
+  return stride < DENSE ? Math.min(window * 2, MAX_WINDOW) : window
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {
