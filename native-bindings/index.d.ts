@@ -14,6 +14,8 @@ export type HashName = 'sha256' | 'sha512'
 export interface GzipIndexOptions {
   /** The gzip blob. */
   readonly blob: FileStretch
+  /** Bytes of it that can be read already, where it is still coming in; `advance` tells of the others. Default: all. */
+  readonly available?: number
   /** Hash of the blob as stored. */
   readonly blobHash: HashName
   /** Hash of the uncompressed stream. */
@@ -55,7 +57,10 @@ export class GzipIndexJob {
   readonly done: Promise<GzipIndexResult>
   /** Compressed bytes read so far. */
   readonly progress: number
+  /** So many bytes of the blob can be read by now. */
+  advance(available: number): void
   skipOutput(): void
+  /** Ends the pass soon, also one that waits for bytes. */
   abort(): void
 }
 

@@ -37,6 +37,7 @@ class JobHost final : public OutputSink {
   bool OnOutput(const uint8_t* bytes, size_t size, uint64_t device_offset) override;
 
   double progress() const { return static_cast<double>(indexer_.progress()); }
+  void Advance(uint64_t available) { indexer_.Advance(available); }
   void SkipOutput() { Skip(false); }
   void Abort() { Skip(true); }
 
@@ -234,6 +235,7 @@ std::shared_ptr<JobHost> JobHost::Start(napi_env env, const Call& call) {
   const GzipIndexRequest request = {.fd = blob.Fd("fd"),
                                     .offset = blob.Unsigned("offset"),
                                     .length = blob.Unsigned("length"),
+                                    .available = fields.OptionalUnsigned("available"),
                                     .blob_hash = ToHashKind(env, fields, "blobHash"),
                                     .device_hash = ToHashKind(env, fields, "deviceHash"),
                                     .span_size = fields.Unsigned("spanSize"),
@@ -281,6 +283,14 @@ napi_value JobProgress(napi_env env, napi_callback_info info) {
   return host == nullptr ? nullptr : Number(env, host->progress());
 }
 
+napi_value JobAdvance(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  auto* host = Unwrap<JobHost>(env, call.self);
+  const uint64_t available = ToUnsigned(env, call.arguments[0], "available");
+  if (host != nullptr && !IsThrown(env)) host->Advance(available);
+  return nullptr;
+}
+
 template <void (JobHost::*method)()>
 napi_value JobCall(napi_env env, napi_callback_info info) {
   auto* host = Unwrap<JobHost>(env, Call(env, info).self);
@@ -292,7 +302,8 @@ napi_value JobCall(napi_env env, napi_callback_info info) {
 
 void ExportGzipIndex(napi_env env, napi_value exports) {
   ExportClass(env, exports, "GzipIndexJob", NewGzipIndexJob,
-              {Getter("progress", JobProgress), Method("skipOutput", JobCall<&JobHost::SkipOutput>),
+              {Getter("progress", JobProgress), Method("advance", JobAdvance),
+               Method("skipOutput", JobCall<&JobHost::SkipOutput>),
                Method("abort", JobCall<&JobHost::Abort>)});
 }
 

@@ -154,6 +154,13 @@ napi_value Fields::Function(const char* name) const {
   return value;
 }
 
+uint64_t Fields::OptionalUnsigned(const char* name) const {
+  const napi_value value = Value(name);
+  napi_valuetype type = napi_undefined;
+  napi_typeof(env_, value, &type);
+  return type == napi_undefined ? UINT64_MAX : ToUnsigned(env_, value, name);
+}
+
 int Fields::OptionalFd(const char* name) const {
   double number = 0;
   if (napi_get_value_double(env_, Value(name), &number) == napi_ok && number == -1) return -1;

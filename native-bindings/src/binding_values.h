@@ -64,6 +64,8 @@ class Fields {
   uint64_t Unsigned(const char* name, double max = kMaxSafeInteger) const {
     return ToUnsigned(env_, Value(name), name, max);
   }
+  /** The same, where undefined means as much as there can be. */
+  uint64_t OptionalUnsigned(const char* name) const;
   std::string Text(const char* name) const { return ToText(env_, Value(name), name); }
   Memory Bytes(const char* name) const { return ToMemory(env_, Value(name), name); }
   bool Flag(const char* name) const;

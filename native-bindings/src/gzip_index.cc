@@ -61,6 +61,7 @@ class GzipPass {
     int none = 0;
     error_.compare_exchange_strong(none, error_number);
     pipes_.CloseAll();
+    owner_.arrival_.Close();
   }
 
   bool IsAborted() const { return owner_.is_aborted_; }
@@ -73,6 +74,7 @@ class GzipPass {
       chunk->size = static_cast<size_t>(
           std::min<uint64_t>(GzipPipes::kChunkSize, request_.length - done));
       chunk->offset = done;
+      if (!owner_.arrival_.Await(done + chunk->size)) break;
       const ssize_t count = pread(request_.fd, chunk->bytes.get(), chunk->size,
                                   static_cast<off_t>(request_.offset + done));
       if (count < 0 && errno == EINTR) continue;

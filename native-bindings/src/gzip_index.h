@@ -6,7 +6,7 @@
 //
 // Each arrow is a bounded queue between two threads and the buffers come from two pools, so memory
 // does not grow with the blob. Inflating is the longest of them; on two processors the others fit
-// beside it.
+// beside it. The blob may still be coming in: pread waits for what is not there yet.
 #pragma once
 
 #include <atomic>
@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "arrival.h"
 #include "sha_digest.h"
 #include "span_record.h"
 
@@ -31,6 +32,8 @@ struct GzipIndexRequest {
   int fd = -1;
   uint64_t offset = 0;
   uint64_t length = 0;
+  /// Bytes of the blob that can be read already; what Advance does not tell of is waited for.
+  uint64_t available = UINT64_MAX;
   HashKind blob_hash = HashKind::kSha256;
   HashKind device_hash = HashKind::kSha256;
   /// Least bytes of output between two checkpoints; at least kWindowSize.
@@ -55,7 +58,8 @@ struct GzipIndexOutcome {
 
 class GzipIndexer {
  public:
-  GzipIndexer(const GzipIndexRequest& request, OutputSink* sink) : request_(request), sink_(sink) {}
+  GzipIndexer(const GzipIndexRequest& request, OutputSink* sink)
+      : request_(request), sink_(sink), arrival_(request.available) {}
 
   /// Runs the pass to its end, once.
   GzipIndexOutcome Run();
@@ -64,7 +68,10 @@ class GzipIndexer {
   void Abort() {
     is_aborted_ = true;
     is_stopped_ = true;
+    arrival_.Close();
   }
+  /// From any thread: so many bytes of the blob can be read by now.
+  void Advance(uint64_t available) { arrival_.Advance(available); }
   /// From any thread: no more output is wanted, the rest of the blob is only hashed. The status is
   /// kAborted then, unless something was wrong before, and there is a blob digest.
   void SkipOutput() { is_stopped_ = true; }
@@ -76,6 +83,7 @@ class GzipIndexer {
 
   const GzipIndexRequest request_;
   OutputSink* const sink_;
+  Arrival arrival_;
   std::atomic<bool> is_aborted_{false};
   /// No more output is wanted.
   std::atomic<bool> is_stopped_{false};

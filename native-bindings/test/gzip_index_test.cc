@@ -182,6 +182,60 @@ void TestEnds() {
   CHECK(index.status == GzipIndexStatus::kIoError && index.error_number == EBADF);
 }
 
+/// The blob comes in while it is read; what is not there yet reads as something else.
+void TestArrival() {
+  const Bytes plain = LayerLike(6 * kPieceSize, 6);
+  const Bytes blob = Gzip(plain, {.level = 1});
+  for (const size_t there : {size_t{0}, size_t{5}, blob.size() / 2, blob.size()}) {
+    Bytes partial = blob;
+    std::fill(partial.begin() + static_cast<ptrdiff_t>(there), partial.end(), 0xaa);
+    const MemoryFile file(partial);
+    GzipIndexRequest request = IndexRequest(file.fd(), blob.size(), kPieceSize);
+    request.available = there;
+    CollectingSink sink;
+    GzipIndexer indexer(request, &sink);
+    std::thread writer([&] {
+      constexpr size_t kStep = 100'003;
+      for (size_t done = there; done < blob.size(); done += kStep) {
+        const size_t count = std::min(kStep, blob.size() - done);
+        CHECK(pwrite(file.fd(), blob.data() + done, count, static_cast<off_t>(done)) ==
+              static_cast<ssize_t>(count));
+        indexer.Advance(done + count);
+        // News that are late say nothing.
+        indexer.Advance(done);
+      }
+    });
+    const GzipIndexOutcome index = indexer.Run();
+    writer.join();
+    CHECK(index.status == GzipIndexStatus::kDone && sink.output == plain);
+    CHECK(index.blob_digest == Sha256(blob.data(), blob.size()));
+  }
+}
+
+void TestArrivalThatEnds() {
+  const Bytes plain = LayerLike(6 * kPieceSize, 7);
+  const Bytes blob = Gzip(plain, {.level = 1});
+  const MemoryFile file(blob);
+  GzipIndexRequest request = IndexRequest(file.fd(), blob.size(), kPieceSize);
+  request.available = blob.size() / 2;
+  CollectingSink sink;
+  GzipIndexer waiting(request, &sink);
+  std::thread other([&] {
+    while (waiting.progress() == 0) usleep(100);
+    // A sink that wants no more does not end it: the rest is still to be hashed.
+    waiting.SkipOutput();
+    usleep(1000);
+    waiting.Abort();
+  });
+  GzipIndexOutcome index = waiting.Run();
+  other.join();
+  CHECK(index.status == GzipIndexStatus::kAborted && index.blob_digest.empty());
+
+  GzipIndexer aborted(request, &sink);
+  aborted.Abort();
+  CHECK(aborted.Run().status == GzipIndexStatus::kAborted);
+}
+
 }  // namespace
 
 void TestIndex() {
@@ -189,6 +243,8 @@ void TestIndex() {
   TestPrograms();
   TestStretch();
   TestEnds();
+  TestArrival();
+  TestArrivalThatEnds();
 }
 
 }  // namespace ocimount::test

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { escapeText } from '../byte-string.js'
 import { createDigestHash, digestAlgorithm, finishDigest, type Digest } from '../image/digest.js'
+import { Arrival } from './arrival.js'
 import { FILE_MODE, placeNewFile, withParent, writeParts } from './durable.js'
 import { FreeSpaceGuard } from './free-space.js'
 import { judgeOwner } from './process-owner.js'
@@ -25,6 +26,7 @@ export class PartialBlob {
   readonly #digest: Digest
   readonly #handle: FileHandle
   readonly #space: FreeSpaceGuard
+  #arrival = new Arrival()
   #hash: Hash
   #size = 0
   #written = 0
@@ -35,6 +37,7 @@ export class PartialBlob {
   /** Writing back, so that the last sync has little left to wait for. */
   #syncing: Promise<void> | undefined
   #synced = 0
+  #isPlaced = false
 
   private constructor(path: string, digest: Digest, handle: FileHandle) {
     this.#path = path
@@ -66,6 +69,15 @@ export class PartialBlob {
     } catch (error) {
       throw storageError(error, 'open', path)
     }
+  }
+
+  get path(): string {
+    return this.#path
+  }
+
+  /** What of the file can be read; another one after {@link reset}. */
+  get arrival(): Arrival {
+    return this.#arrival
   }
 
   /** Bytes that are there. */
@@ -100,6 +112,7 @@ export class PartialBlob {
       throw storageError(error, 'write', this.#path)
     }
     this.#hash = createDigestHash(this.#digest)
+    this.#arrival = new Arrival()
     this.#size = 0
     this.#written = 0
     this.#synced = 0
@@ -115,12 +128,14 @@ export class PartialBlob {
       throw storageError(error, 'write', this.#path)
     }
     await placeNewFile(this.#path, path)
+    this.#isPlaced = true
     // Other attempts, of owners that lost a race, are of no use any more.
     await rm(dirname(this.#path), { recursive: true, force: true }).catch(() => undefined)
   }
 
-  /** Closes the file and leaves it to whoever needs the blob next; an empty one goes. */
+  /** Closes the file and leaves it to whoever needs the blob next; an empty one goes. Harmless after {@link place}. */
   async leave(): Promise<void> {
+    if (this.#isPlaced) return
     // What cannot be written is lost to the next attempt, and nothing more.
     await this.#drain().catch(() => undefined)
     await this.#handle.close()
@@ -142,9 +157,7 @@ export class PartialBlob {
     this.#written += this.#batchSize
     this.#batch = []
     this.#batchSize = 0
-    this.#writing = writeParts(this.#handle, batch, position).catch((error: unknown) => {
-      throw storageError(error, 'write', this.#path)
-    })
+    this.#writing = this.#write(batch, position)
     // Awaited before the next one, and never where the work ends before that.
     this.#writing.catch(ignore)
     if (position - this.#synced >= SYNC_BYTES) {
@@ -153,6 +166,16 @@ export class PartialBlob {
       this.#syncing = this.#handle.datasync()
       this.#syncing.catch(ignore)
     }
+  }
+
+  async #write(batch: readonly Uint8Array[], position: number): Promise<void> {
+    const end = this.#written
+    try {
+      await writeParts(this.#handle, batch, position)
+    } catch (error) {
+      throw storageError(error, 'write', this.#path)
+    }
+    this.#arrival.advance(end)
   }
 
   async #drain(): Promise<void> {
@@ -176,6 +199,7 @@ export class PartialBlob {
       this.#size += bytesRead
     }
     this.#written = this.#size
+    this.#arrival.advance(this.#size)
   }
 }
 

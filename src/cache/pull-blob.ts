@@ -5,6 +5,7 @@ import { lstat, rm } from 'node:fs/promises'
 import { OcimountError } from '../errors.js'
 import { digestMismatch, type Digest } from '../image/digest.js'
 import { log } from '../logger.js'
+import { Follower, type Follow } from './arrival.js'
 import type { Cache } from './cache.js'
 import { PartialBlob, partialSize } from './partial-blob.js'
 import { interruptedError, isMissing, storageError } from './storage-error.js'
@@ -16,6 +17,11 @@ export interface PullBlobOptions {
   readonly read: (offset: number) => AsyncIterable<Uint8Array>
   /** Called when all of the bytes came and were wrong: gives true when another attempt may get other ones. */
   readonly onMismatch: () => Promise<boolean>
+  /**
+   * Reads the bytes while they come, where they do: once for each attempt to get all of them. The lock on the blob is held
+   * until it has ended, and what it throws is thrown.
+   */
+  readonly follow?: Follow | undefined
   /** Called with the bytes that are there, also while another process fetches them. */
   readonly onProgress?: ((done: number) => void) | undefined
   readonly signal?: AbortSignal | undefined
@@ -63,14 +69,13 @@ async function fetch(
 ): Promise<void> {
   const { size, onProgress, onMismatch } = options
   const partial = await PartialBlob.open(directory, digest, size)
-  let isPlaced = false
+  const path = cache.blobPath(digest)
   try {
     for (;;) {
       const isResumed = partial.size > 0
       onProgress?.(partial.size)
-      await append(partial, digest, options)
-      const actual = partial.finishDigest()
-      if (actual === digest) break
+      const actual = await attempt(partial, { ...options, digest, path })
+      if (actual === digest) return
       await partial.reset()
       log.warn({ digest, actual, isResumed }, 'the bytes of a blob were wrong and are thrown away')
       // What a power cut has left of an earlier attempt may be wrong where what is sent is right.
@@ -78,22 +83,45 @@ async function fetch(
         throw digestMismatch(`blob ${digest}`, digest, actual)
       }
     }
-    await partial.place(cache.blobPath(digest))
-    isPlaced = true
   } finally {
-    if (!isPlaced) await partial.leave()
+    await partial.leave()
   }
+}
+
+interface AttemptOptions extends PullBlobOptions {
+  readonly digest: Digest
+  /** Where the blob belongs. */
+  readonly path: string
+}
+
+/** Gets what is missing, gives the digest of all and, where that is right, puts the blob in its place. */
+async function attempt(partial: PartialBlob, options: AttemptOptions): Promise<Digest> {
+  const { digest, path, follow } = options
+  const follower = follow && (await Follower.start(partial.path, partial.arrival, follow))
+  let actual: Digest
+  try {
+    await append(partial, options, follower)
+    actual = partial.finishDigest()
+    if (actual === digest) await partial.place(path)
+  } catch (error) {
+    await follower?.cancel(error)
+    throw error
+  }
+  if (actual === digest) await follower?.finish()
+  else await follower?.cancel(digestMismatch(`blob ${digest}`, digest, actual))
+  return actual
 }
 
 async function append(
   partial: PartialBlob,
-  digest: Digest,
-  { size, read, onProgress, signal }: PullBlobOptions,
+  { digest, size, read, onProgress, signal }: AttemptOptions,
+  follower: Follower | undefined,
 ): Promise<void> {
   if (partial.size === size) return
   let toldMs = 0
   for await (const chunk of read(partial.size)) {
     if (signal?.aborted === true) throw interruptedError('pull', digest, signal.reason)
+    follower?.throwIfFailed()
     if (partial.size + chunk.length > size) throw sizeMismatch(digest, size, 'more')
     await partial.append(chunk)
     if (performance.now() - toldMs < TELL_MS) continue

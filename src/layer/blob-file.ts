@@ -42,6 +42,7 @@ export async function openRegion(region: FileRegion): Promise<FileHandle> {
  * @throws OcimountError `SOURCE_CHANGED`
  */
 export async function checkRegion(handle: FileHandle, region: FileRegion): Promise<void> {
+  if (region.isArriving === true) return
   const identity = fileIdentity(await handle.stat({ bigint: true }))
   if (!isSameIdentity(identity, region.identity)) throw sourceChanged(region.path)
   if (region.offset + region.length > identity.size) throw sourceChanged(region.path)
@@ -57,7 +58,8 @@ export function sourceChanged(path: string): OcimountError {
 }
 
 /**
- * Yields the bytes of a region in order, reading one chunk ahead; every chunk is a buffer of its own.
+ * Yields the bytes of a region in order, reading one chunk ahead; every chunk is a buffer of its own. Before it reads up to
+ * an offset in the region it waits for `reach`.
  *
  * @throws OcimountError `SOURCE_CHANGED` when the file ends early, `STORAGE_FAILED`
  */
@@ -65,14 +67,20 @@ export async function* readRegion(
   handle: FileHandle,
   { path, offset, length }: Pick<FileRegion, 'path' | 'offset' | 'length'>,
   chunkSize: number,
+  reach?: (size: number) => Promise<void>,
 ): AsyncGenerator<Buffer, void, undefined> {
-  let ahead = readChunk(handle, path, offset, Math.min(chunkSize, length))
+  const readAt = async (from: number): Promise<Buffer> => {
+    const count = Math.min(chunkSize, length - from)
+    await reach?.(from + count)
+    return readChunk(handle, path, offset + from, count)
+  }
+  let ahead = readAt(0)
   let position = 0
   while (position < length) {
     const chunk = await ahead
     position += chunk.length
     if (position < length) {
-      ahead = readChunk(handle, path, offset + position, Math.min(chunkSize, length - position))
+      ahead = readAt(position)
       // Awaited in the next round, or never when the reader stops; its failure must not be an unhandled one.
       ahead.catch(ignore)
     }

@@ -115,9 +115,11 @@ class HashedBlob {
 
   /** Yields what was not read yet. */
   async *read(): AsyncGenerator<Buffer, void, undefined> {
-    const { path, offset, length } = this.#region
-    const rest = { path, offset: offset + this.#done, length: length - this.#done }
-    for await (const chunk of readRegion(this.#handle, rest, INPUT_CHUNK)) {
+    const { path, offset, length, isArriving } = this.#region
+    const begin = this.#done
+    const rest = { path, offset: offset + begin, length: length - begin }
+    const reach = isArriving && ((size: number) => this.#context.reach(begin + size))
+    for await (const chunk of readRegion(this.#handle, rest, INPUT_CHUNK, reach)) {
       this.#context.throwIfAborted()
       this.#hash?.update(chunk)
       this.#done += chunk.length

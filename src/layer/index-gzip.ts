@@ -91,11 +91,12 @@ async function runJob(
   handle: FileHandle,
   { native, listing, options }: JobParts,
 ): Promise<GzipIndexResult> {
-  const { signal, onProgress, limits = {} } = options
+  const { signal, onProgress, arrival, limits = {} } = options
   if (signal?.aborted === true) throw interrupted()
   const job = new native.GzipIndexJob(
     {
       blob: { fd: handle.fd, offset: region.offset, length: region.length },
+      ...(arrival === undefined ? {} : { available: arrival.size }),
       blobHash: blobHash(digest),
       deviceHash: hashName(diffId),
       spanSize: SPAN_SIZE,
@@ -113,6 +114,9 @@ async function runJob(
     job.abort()
   }
   signal?.addEventListener('abort', abort, { once: true })
+  const unwatch = arrival?.watch((size) => {
+    job.advance(size)
+  })
   try {
     const result = await job.done
     if (result.status === 'done') onProgress?.({ done: total, total })
@@ -120,6 +124,7 @@ async function runJob(
   } finally {
     clearInterval(timer)
     signal?.removeEventListener('abort', abort)
+    unwatch?.()
   }
 }
 

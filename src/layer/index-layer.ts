@@ -134,17 +134,29 @@ function packedError({ diffId }: LayerBlob, compression: Compression): OcimountE
   )
 }
 
-/** Refuses digests that nobody could verify before any work is done. */
-function checkDigests({ digest, diffId }: LayerBlob): void {
+/**
+ * Refuses digests that nobody could verify before any work is done.
+ *
+ * @throws OcimountError `IMAGE_UNSUPPORTED`
+ */
+export function checkDigests({ digest, diffId }: LayerBlob): void {
   createDigestHash(diffId)
   if (digest !== undefined) createDigestHash(digest)
 }
 
-async function lookAt({ region }: LayerBlob): Promise<Compression> {
+/**
+ * Finds out what a blob is packed as.
+ *
+ * @throws OcimountError `SOURCE_CHANGED`, `STORAGE_FAILED`, and what `reach` throws
+ */
+export async function lookAt(
+  { region }: LayerBlob,
+  reach?: (size: number) => Promise<void>,
+): Promise<Compression> {
   const handle = await openRegion(region)
   try {
     const head = { ...region, length: Math.min(region.length, DETECTION_LENGTH) }
-    for await (const bytes of readRegion(handle, head, DETECTION_LENGTH)) {
+    for await (const bytes of readRegion(handle, head, DETECTION_LENGTH, reach)) {
       return detectCompression(bytes)
     }
     // An empty blob is an empty layer (checklist B-139).

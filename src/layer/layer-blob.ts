@@ -1,5 +1,6 @@
 // A layer as a source hands it over: where its stored bytes are and what they must hash to.
 
+import type { ArrivingFile } from '../cache/arrival.js'
 import type { FileIdentity } from '../cache/file-identity.js'
 import type { Digest, DiffId } from '../image/digest.js'
 
@@ -10,12 +11,22 @@ export interface FileRegion {
   readonly length: number
   /** Identity of the whole file when it was found; a file that has another one later is refused. */
   readonly identity: FileIdentity
+  /** The file is still written, by this process: it changes all the time, and its identity says nothing. */
+  readonly isArriving?: true
+}
+
+/** A layer whose stored bytes are coming in. */
+export interface ArrivingLayer extends ArrivingFile {
+  /** Can be opened as long as the follower runs, and read up to where it has arrived. */
+  readonly blob: LayerBlob
 }
 
 export interface FetchOptions {
   readonly signal?: AbortSignal | undefined
   /** Called with the stored bytes that are there and all of them. */
   readonly onProgress?: ((progress: { done: number; total: number }) => void) | undefined
+  /** Called where the bytes have to come from elsewhere; see {@link Follow}. */
+  readonly follow?: ((layer: ArrivingLayer) => Promise<void>) | undefined
 }
 
 /** One layer of an image, base first in any list. */

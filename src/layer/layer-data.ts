@@ -75,7 +75,7 @@ async function remakeTable(
   cache: Cache,
 ): Promise<SpanTable> {
   log.info({ layer: blob.diffId }, 'the index of a layer is made again')
-  const index = await withSlot(undefined, () => indexGzip(blob, native, {}))
+  const index = await withSlot({}, () => indexGzip(blob, native, {}))
   await storeIfPossible('an index', () => storeSpanTable(blob, index, cache))
   return index.table
 }

@@ -8,10 +8,10 @@ import { indexCompressed } from './index-compressed.js'
 import { TaskContext } from './task-context.js'
 import { encodeToc } from './toc-file.js'
 import {
-  ABORT_MESSAGE,
   packError,
   type LayerResult,
   type LayerTask,
+  type MainMessage,
   type WorkerMessage,
 } from './worker-messages.js'
 
@@ -30,8 +30,9 @@ async function main(): Promise<void> {
   const context = new TaskContext((done) => {
     post({ type: 'progress', done })
   })
-  port.on('message', (message: unknown) => {
-    if (message === ABORT_MESSAGE) context.abort()
+  port.on('message', (message: MainMessage) => {
+    if (message === 'abort') context.abort()
+    else context.advance(message.arrived)
   })
   try {
     post({ type: 'done', result: await runTask(workerData as LayerTask, context) })

@@ -5,12 +5,14 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 
+import type { Arrival } from '../cache/arrival.js'
 import { messageOf, OcimountError } from '../errors.js'
+import { Slots } from './slots.js'
 import {
-  ABORT_MESSAGE,
   unpackError,
   type LayerResult,
   type LayerTask,
+  type MainMessage,
   type WorkerMessage,
 } from './worker-messages.js'
 
@@ -23,6 +25,8 @@ export interface LayerProgress {
 export interface TaskOptions {
   readonly onProgress?: ((progress: LayerProgress) => void) | undefined
   readonly signal?: AbortSignal | undefined
+  /** Of a blob that is read while it comes in. Reading it waits for more, and takes no turn from others meanwhile. */
+  readonly arrival?: Arrival | undefined
 }
 
 /**
@@ -31,36 +35,42 @@ export interface TaskOptions {
  * @throws OcimountError whatever the task throws; `INTERRUPTED` after the signal; `INTERNAL` when the thread dies
  */
 export async function runLayerTask(task: LayerTask, options: TaskOptions): Promise<LayerResult> {
-  return withSlot(options.signal, () => runThread(task, options))
+  return withSlot(options, () => runThread(task, options))
 }
 
 /**
- * Runs work on a layer when there is a processor for it.
+ * Runs work on a layer when there is a processor for it; at once where it mostly waits for bytes, of which there are only as
+ * many as are fetched at a time.
  *
  * @throws OcimountError `INTERRUPTED` after the signal, before it began; and what the work throws
  */
 export async function withSlot<T>(
-  signal: AbortSignal | undefined,
+  { signal, arrival }: Pick<TaskOptions, 'signal' | 'arrival'>,
   work: () => Promise<T>,
 ): Promise<T> {
-  await slots.take(signal)
-  try {
-    return await work()
-  } finally {
-    slots.giveBack()
-  }
+  return arrival === undefined ? slots.run(signal, work) : work()
 }
 
-function runThread(task: LayerTask, { onProgress, signal }: TaskOptions): Promise<LayerResult> {
+const slots = new Slots(availableParallelism())
+
+function runThread(task: LayerTask, options: TaskOptions): Promise<LayerResult> {
+  const { onProgress, signal, arrival } = options
   return new Promise((resolve, reject) => {
     const worker = new Worker(new URL('./layer-worker.js', import.meta.url), { workerData: task })
     const total = task.region.length
     let outcome: WorkerMessage | undefined
     let failure: unknown
-    const abort = (): void => {
-      worker.postMessage(ABORT_MESSAGE)
+    const post = (message: MainMessage): void => {
+      worker.postMessage(message)
     }
+    const abort = (): void => {
+      post('abort')
+    }
+    if (signal?.aborted === true) abort()
     signal?.addEventListener('abort', abort, { once: true })
+    const unwatch = arrival?.watch((arrived) => {
+      post({ arrived })
+    })
     worker.on('message', (message: WorkerMessage) => {
       if (message.type === 'progress') onProgress?.({ done: message.done, total })
       else outcome = message
@@ -70,6 +80,7 @@ function runThread(task: LayerTask, { onProgress, signal }: TaskOptions): Promis
     })
     worker.on('exit', (status) => {
       signal?.removeEventListener('abort', abort)
+      unwatch?.()
       if (outcome?.type === 'done') {
         onProgress?.({ done: total, total })
         resolve(outcome.result)
@@ -83,51 +94,4 @@ function runThread(task: LayerTask, { onProgress, signal }: TaskOptions): Promis
       }
     })
   })
-}
-
-/** A counting semaphore, first come first served. */
-class Slots {
-  #free: number
-  readonly #waiting: (() => void)[] = []
-
-  constructor(count: number) {
-    this.#free = count
-  }
-
-  async take(signal: AbortSignal | undefined): Promise<void> {
-    throwIfAborted(signal)
-    if (this.#free > 0) {
-      this.#free--
-      return
-    }
-    await new Promise<void>((resolve, reject) => {
-      const abort = (): void => {
-        this.#waiting.splice(this.#waiting.indexOf(start), 1)
-        reject(interrupted())
-      }
-      const start = (): void => {
-        signal?.removeEventListener('abort', abort)
-        resolve()
-      }
-      signal?.addEventListener('abort', abort, { once: true })
-      this.#waiting.push(start)
-    })
-  }
-
-  /** Hands the slot to whoever waits longest. */
-  giveBack(): void {
-    const next = this.#waiting.shift()
-    if (next === undefined) this.#free++
-    else next()
-  }
-}
-
-const slots = new Slots(availableParallelism())
-
-function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted === true) throw interrupted()
-}
-
-function interrupted(): OcimountError {
-  return new OcimountError('INTERRUPTED', 'Cannot index a layer: it was interrupted')
 }

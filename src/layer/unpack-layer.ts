@@ -19,10 +19,12 @@ export interface UnpackOptions extends IndexGzipOptions {
   readonly cache: Cache
   /** Called once in a process, where gzip has to be unpacked for want of the addon. */
   readonly onWarning?: ((warning: string) => void) | undefined
+  /** Calls `store`, which makes the entries, when the time for it has come. Default: at once. */
+  readonly publish?: ((store: () => Promise<void>) => Promise<void>) | undefined
 }
 
 /**
- * Makes the layer's entries in the cache and gives the toc. The caller holds the layer's lock.
+ * Makes the layer's entries in the cache and gives the toc. The caller holds the layer's lock, at least while it publishes.
  *
  * @throws OcimountError `DIGEST_MISMATCH`, `LAYER_CORRUPT`, `TAR_CORRUPT`, `COMPRESSION_UNSUPPORTED`,
  *   `LIMIT_EXCEEDED`, `SOURCE_CHANGED`, `STORAGE_FULL`, `STORAGE_FAILED`, `INTERRUPTED`
@@ -45,35 +47,37 @@ export async function unpackLayer(
 async function describe(
   blob: LayerBlob,
   native: NativeBindings,
-  { cache, limits, onProgress, signal }: UnpackOptions,
+  options: UnpackOptions,
 ): Promise<Toc | undefined> {
-  const index = await withSlot(signal, () =>
-    indexGzip(blob, native, { limits, onProgress, signal }),
-  )
+  const { cache, publish = atOnce } = options
+  const index = await withSlot(options, () => indexGzip(blob, native, options))
   const { toc, table, pieceDigests: digests } = index
   if (longestSpan(table) > MAX_SPAN) {
     log.info({ layer: blob.diffId }, 'a layer has too few checkpoints to be read in parts')
     return undefined
   }
-  const staging = await cache.stage()
-  try {
-    await storeSpanTable(blob, index, cache)
-    await storeIfPossible('a toc', () =>
-      cache.writeSealed(cache.tocPath(blob.diffId), encodeToc(toc)),
-    )
-    await writeSparseData(staging.path, { deviceSize: toc.deviceSize, digests })
-    await staging.publish('.', cache.layerPath(blob.diffId))
-    return toc
-  } finally {
-    await staging.remove()
-  }
+  await publish(async () => {
+    const staging = await cache.stage()
+    try {
+      await storeSpanTable(blob, index, cache)
+      await storeIfPossible('a toc', () =>
+        cache.writeSealed(cache.tocPath(blob.diffId), encodeToc(toc)),
+      )
+      await writeSparseData(staging.path, { deviceSize: toc.deviceSize, digests })
+      await staging.publish('.', cache.layerPath(blob.diffId))
+    } finally {
+      await staging.remove()
+    }
+  })
+  return toc
 }
 
 async function decompressAll(
   { region, digest, diffId }: LayerBlob,
   compression: DecompressibleKind,
-  { cache, limits = {}, onProgress, signal }: UnpackOptions,
+  options: UnpackOptions,
 ): Promise<Toc> {
+  const { cache, limits = {}, publish = atOnce } = options
   if (!cache.takesWhole) {
     const why = `a ${compression} layer has to be unpacked whole, and there is no room for it`
     throw new OcimountError('STORAGE_FULL', `Cannot unpack layer ${diffId}: ${why}`)
@@ -82,13 +86,19 @@ async function decompressAll(
   try {
     const directory = staging.path
     const task = { kind: 'index', region, compression, digest, diffId, directory, limits } as const
-    const parts = await runLayerTask(task, { onProgress, signal })
-    await storeIfPossible('a toc', () => cache.writeSealed(cache.tocPath(diffId), parts))
-    await staging.publish('.', cache.layerPath(diffId))
+    const parts = await runLayerTask(task, options)
+    await publish(async () => {
+      await storeIfPossible('a toc', () => cache.writeSealed(cache.tocPath(diffId), parts))
+      await staging.publish('.', cache.layerPath(diffId))
+    })
     return decodeToc(Buffer.concat(parts))
   } finally {
     await staging.remove()
   }
+}
+
+function atOnce(store: () => Promise<void>): Promise<void> {
+  return store()
 }
 
 /** Blocks of deflate beyond this would make a read of one byte slower than having it all. */

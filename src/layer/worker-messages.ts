@@ -49,8 +49,8 @@ export type WorkerMessage =
   | { readonly type: 'done'; readonly result: LayerResult }
   | { readonly type: 'failed'; readonly error: PackedError }
 
-/** From the main thread; the worker cleans up and answers `failed`. */
-export const ABORT_MESSAGE = 'abort'
+/** From the main thread: the worker cleans up and answers `failed`, or has so many bytes of its blob to read. */
+export type MainMessage = 'abort' | { readonly arrived: number }
 
 /** An error without its class. */
 export interface PackedError {

@@ -4,6 +4,7 @@ import { setMaxListeners } from 'node:events'
 import type { Cache } from '../cache/cache.js'
 import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
+import { fetchLayer, type FetchedLayer, type FetchLayerOptions } from '../layer/fetch-layer.js'
 import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
 import { lookForData } from '../layer/layer-store.js'
@@ -74,14 +75,14 @@ async function prepareLayer(
 ): Promise<PreparedLayer> {
   const { cache, onProgress, onWarning, signal, inPlace } = options
   const { what } = numbered
-  const blob = await fetchIfNeeded(numbered, options)
+  const { blob, toc } = await fetchIfNeeded(numbered, options)
   const known = await findIndexedLayer(blob, cache, { inPlace })
   if (known !== undefined) {
     return {
       blob,
       what,
       isVerified: true,
-      loadToc: () => known.loadToc(),
+      loadToc: async () => toc ?? (await known.loadToc()),
       openDevice: () => known.openDevice(),
     }
   }
@@ -108,16 +109,21 @@ async function prepareLayer(
 /** Stored bytes that lie elsewhere are brought in, unless what was made of them is here whole. */
 async function fetchIfNeeded(
   { blob, what }: NumberedBlob,
-  { cache, onProgress, signal }: PrepareOptions,
-): Promise<LayerBlob> {
-  if (blob.fetch === undefined || (await lookForData(blob.diffId, cache)) === 'whole') return blob
-  return blob.fetch({
-    signal,
-    onProgress:
-      onProgress &&
-      ((progress) => {
-        onProgress({ what: `pulling ${what}`, ...progress })
-      }),
+  { cache, onProgress, signal, inPlace }: PrepareOptions,
+): Promise<FetchedLayer> {
+  const { fetch, diffId } = blob
+  if (fetch === undefined || (await lookForData(diffId, cache)) === 'whole') {
+    return { blob, toc: undefined }
+  }
+  const report = (text: string): FetchLayerOptions['onProgress'] =>
+    onProgress &&
+    ((progress) => {
+      onProgress({ what: text, ...progress })
+    })
+  return fetchLayer(fetch, {
+    ...{ cache, signal, inPlace },
+    onProgress: report(`pulling ${what}`),
+    onIndexProgress: report(what),
   })
 }
 

@@ -1,5 +1,6 @@
 // An image of a registry as a set of files: the layout in the cache, where whatever is asked for is brought in first.
 
+import type { Follow } from '../cache/arrival.js'
 import type { Cache } from '../cache/cache.js'
 import { pullBlob } from '../cache/pull-blob.js'
 import { escapeText } from '../byte-string.js'
@@ -74,7 +75,17 @@ export class RegistryTree implements FileTree {
       region: { path, offset: 0, length: size, identity: NOT_THERE },
       ...{ digest, diffId, mediaType },
       fetch: async (options) => {
-        await this.#pull(descriptor, options)
+        const { follow, ...others } = options
+        const here = { offset: 0, length: size, identity: NOT_THERE, isArriving: true } as const
+        await this.#pull(descriptor, {
+          ...others,
+          follow:
+            follow &&
+            ((file) => {
+              const region = { path: file.path, ...here }
+              return follow({ ...file, blob: { region, digest, diffId, mediaType } })
+            }),
+        })
         const region = this.#regionOf(path)
         await this.#noteVerified(region, digest, diffId)
         return { region, digest, diffId, mediaType }
@@ -84,13 +95,13 @@ export class RegistryTree implements FileTree {
 
   async #pull(
     descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>,
-    { signal, onProgress }: FetchOptions,
+    { signal, onProgress, follow }: Omit<FetchOptions, 'follow'> & { follow?: Follow | undefined },
   ): Promise<void> {
     const { digest, size } = descriptor
     let client: RegistryClient | undefined
     await asMissing(
       pullBlob(this.#options.cache, digest, {
-        ...{ size, signal },
+        ...{ size, signal, follow },
         read: (offset) => {
           client = this.#clientFor(`blob ${digest}`, digest)
           return client.readBlob(descriptor, { offset, signal })
