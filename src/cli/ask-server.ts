@@ -19,11 +19,12 @@ export async function askServer<T extends MountSummary | BundleSummary>(
   request: MountRequest | BundleRequest,
   isQuiet: boolean,
 ): Promise<T> {
-  const server = takeServer(request.image === '-')
+  const isRun = 'container' in request && request.container !== undefined
+  const server = takeServer(request.image === '-', isRun)
   const { report, finish } = progressReporter(isQuiet)
   // The server has a session of its own: an interrupt of ours does not reach it unless it is passed on.
   const interrupt = (): void => {
-    server.kill('SIGTERM')
+    if (server.connected) server.send('interrupt')
   }
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt).on('SIGHUP', interrupt)
   try {
@@ -55,18 +56,14 @@ function exchange(
       else if (message.kind === 'ready') resolve(message.summary)
       else reject(toError(message))
     })
-    server.once('exit', (code, signal) => {
-      fail(
-        `the serving process ended before the mount was usable (${signal ?? `exit status ${code ?? '?'}`})`,
-      )
+    server.once('disconnect', () => {
+      fail('the serving process ended before the mount was usable')
     })
     server.once('error', (error) => {
       fail('the serving process cannot be started', error)
     })
     server.send(request, (error) => {
-      // The exit event tells more; this one comes when there will be none.
-      if (error !== null && server.exitCode === null && server.pid === undefined)
-        fail('the serving process cannot be reached', error)
+      if (error !== null) fail('the serving process cannot be reached', error)
     })
   })
 }

@@ -1,7 +1,7 @@
 // The serving process: waits for one request on its IPC channel, serves the mount, answers when it is usable,
 // and lives until the mount is gone.
 //
-//   parent ── MountRequest ──▶ server
+//   parent ── MountRequest, and perhaps 'interrupt' ──▶ server
 //   parent ◀── progress* ── server
 //   parent ◀── ready | failed ── server; then the channel is closed
 //
@@ -33,8 +33,9 @@ process.on('uncaughtException', (error) => {
   log.error({ stack: error.stack }, `Unexpected: ${messageOf(error)}`)
   if (!isUsable) process.exit(1)
 })
-process.once('message', (message) => {
-  void serve(message as MountRequest | BundleRequest)
+process.on('message', (message) => {
+  if (message === 'interrupt') ending.abort()
+  else void serve(message as MountRequest | BundleRequest)
 })
 
 async function serveRequest(

@@ -4,7 +4,13 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { COMMANDS, GLOBAL_OPTIONS } from './commands.js'
 
-let early: ChildProcess | undefined
+let early: ServerProcess | undefined
+
+/** A serving process, or with {@link isOrphan} what has started it and is gone; the channel is to the server in any case. */
+interface ServerProcess {
+  readonly child: ChildProcess
+  readonly isOrphan: boolean
+}
 
 /**
  * Starts the serving process when the arguments look like a mount, so that its start-up overlaps with ours.
@@ -12,36 +18,43 @@ let early: ChildProcess | undefined
  * Only a guess: {@link discardServer} ends a process that nobody took.
  */
 export function startServerEarly(args: readonly string[]): void {
-  if (looksLikeMount(args)) early = spawnServer(args.includes('-'))
+  if (looksLikeMount(args)) early = spawnServer(args.includes('-'), isRun(args))
 }
 
-/** Gives the serving process, the one started early if there is one. */
-export function takeServer(needsStdin: boolean): ChildProcess {
-  const server = early ?? spawnServer(needsStdin)
+/**
+ * Gives the channel to the serving process, the one started early if there is one.
+ *
+ * An orphan is no child of this process, which may then become another program: crun waits for all children that it finds itself
+ * to have, and the server waits for its end. Only the channel tells of the end of the server.
+ */
+export function takeServer(needsStdin: boolean, isOrphan: boolean): ChildProcess {
+  const { child } = early ?? spawnServer(needsStdin, isOrphan)
   early = undefined
-  return server
+  return child
 }
 
 /** Ends a serving process that was started early and not taken. */
 export function discardServer(): void {
-  early?.kill('SIGKILL')
-  if (early?.connected) early.disconnect()
+  if (early?.isOrphan === false) early.child.kill('SIGKILL')
+  if (early?.child.connected) early.child.disconnect()
   early = undefined
 }
 
-function spawnServer(needsStdin: boolean): ChildProcess {
+function spawnServer(needsStdin: boolean, isOrphan: boolean): ServerProcess {
   const script = fileURLToPath(new URL('./server-main.js', import.meta.url))
+  // The leader of a session, as which it is started, setsid(1) forks, and ends.
+  const command = [...(isOrphan ? ['setsid'] : []), process.execPath, script] as const
   // Its own session, so that it outlives the terminal; no inherited output, so that `ocimount … | cat` ends.
-  const server = spawn(process.execPath, [script], {
+  const child = spawn(command[0], command.slice(1), {
     detached: true,
     // Holds what JSON cannot: undefined, infinite numbers.
     serialization: 'advanced',
     stdio: [needsStdin ? 'inherit' : 'ignore', 'ignore', 'ignore', 'ipc'],
   })
-  server.on('error', () => {
-    // Reported by whoever waits for it: the exit event follows, or the first send fails.
+  child.on('error', () => {
+    // Reported by whoever waits for it: the channel closes, or the first send fails.
   })
-  return server
+  return { child, isOrphan }
 }
 
 /** Tells whether the arguments are those of `run`, whose failures have a status of their own. */

@@ -15,9 +15,12 @@ import t, { type Test } from 'tap'
 import { becomes, leavesNothing, processesOf, refuses } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
 import { COMMAND, corpora } from '../helpers/run-cli.js'
-import { RUNTIME_CASES } from '../helpers/runtimes.js'
+import { RUNTIME_CASES, runsElsewhere } from '../helpers/runtimes.js'
 import { run, rootSkipReason } from '../helpers/with-mount.js'
 import { writeSample } from '../cli/sample-image.js'
+
+// Nothing below is of use to who has the file run elsewhere.
+if (await runsElsewhere(t, import.meta.url)) process.exit()
 
 const images = corpora() === undefined ? undefined : join(corpora() ?? '', 'images')
 const skipImages = images === undefined && 'no real images here'
