@@ -218,12 +218,13 @@ export function mountErofsFromFiles(options: {
 }): Promise<void>
 /**
  * Shows the mount at `source`, without what is mounted below it, at `mountpoint` too: read-only, with flags of its own.
- * `userNamespaceFd`, or -1, is a descriptor of the user namespace by whose maps owners are shifted.
+ * `uidMap` and `gidMap`, of the form of /proc/PID/uid_map, shift the owners of its files; both empty: as they are.
  */
 export function bindMount(options: {
   readonly source: string
   readonly mountpoint: string
-  readonly userNamespaceFd: number
+  readonly uidMap: string
+  readonly gidMap: string
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
 /**

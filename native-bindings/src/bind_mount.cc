@@ -29,16 +29,17 @@ SystemFailure Failed(const char* call, const char* step) {
   return {.error_number = errno, .syscall = call, .step = step, .detail = {}};
 }
 
-SystemFailure Attach(int tree, const BindMountOptions& options) {
+SystemFailure Attach(int tree, const BindMountOptions& options, int user_namespace_fd) {
   MountAttributes attributes;
   attributes.set = ReadOnlyAttributes(options.flags);
   attributes.clear = kMountAttrAccess & ~attributes.set;
-  if (options.user_namespace_fd >= 0) {
+  const bool shifts = user_namespace_fd >= 0;
+  if (shifts) {
     attributes.set |= kMountAttrIdmap;
-    attributes.user_namespace_fd = static_cast<uint64_t>(options.user_namespace_fd);
+    attributes.user_namespace_fd = static_cast<uint64_t>(user_namespace_fd);
   }
   if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
-    return Failed("mount_setattr", "set the flags of the mount");
+    return Failed("mount_setattr", shifts ? "shift the owners of files" : "set the flags of the mount");
   }
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, options.mountpoint.c_str(),
               kMoveMountFromEmptyPath) != 0) {
@@ -50,11 +51,17 @@ SystemFailure Attach(int tree, const BindMountOptions& options) {
 }  // namespace
 
 SystemFailure BindMount(const BindMountOptions& options) {
+  int user_namespace_fd = -1;
+  if (!options.id_maps.uids.empty()) {
+    const SystemFailure failure = OpenUserNamespace(options.id_maps, &user_namespace_fd);
+    if (failure.failed()) return failure;
+  }
   const int tree = static_cast<int>(
       syscall(SYS_open_tree, AT_FDCWD, options.source.c_str(), kOpenTreeClone | kOpenTreeCloexec));
-  if (tree < 0) return Failed("open_tree", "clone the mount");
-  const SystemFailure failure = Attach(tree, options);
-  close(tree);
+  const SystemFailure failure = tree < 0 ? Failed("open_tree", "clone the mount")
+                                         : Attach(tree, options, user_namespace_fd);
+  if (tree >= 0) close(tree);
+  if (user_namespace_fd >= 0) close(user_namespace_fd);
   return failure;
 }
 

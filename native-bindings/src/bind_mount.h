@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernel_mount.h"
+#include "user_namespace.h"
 
 namespace ocimount {
 
@@ -13,8 +14,8 @@ struct BindMountOptions {
   /** A mount point; what is mounted below it does not come along. */
   std::string source;
   std::string mountpoint;
-  /** A descriptor of a user namespace by whose maps owners are shifted, or -1. */
-  int user_namespace_fd = -1;
+  /** Shift owners: what the files have is INSIDE, what is shown is OUTSIDE. Empty: as they are. */
+  IdMaps id_maps;
   MountFlags flags;
 };
 

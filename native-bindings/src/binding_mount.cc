@@ -114,7 +114,8 @@ napi_value BindMountWrapper(napi_env env, napi_callback_info info) {
   const Fields fields(env, Call(env, info).arguments[0]);
   const BindMountOptions options = {.source = fields.Text("source"),
                                     .mountpoint = fields.Text("mountpoint"),
-                                    .user_namespace_fd = fields.OptionalFd("userNamespaceFd"),
+                                    .id_maps = {.uids = fields.Text("uidMap"),
+                                                .gids = fields.Text("gidMap")},
                                     .flags = ToMountFlags(fields)};
   if (IsThrown(env)) return nullptr;
   return RunSystemTask(env, [options] { return BindMount(options); });

@@ -9,7 +9,8 @@ import { hostPlatform } from '../image/platform.js'
 import { readMountinfo, type MountEntry } from '../mount/mountinfo.js'
 import { isAtOrBelow } from './container-path.js'
 import { HOST_NETWORK_FILES, type HostFacts, type RequestedMount } from './options.js'
-import type { IdMapping, RuntimeMount } from './runtime-config.js'
+import type { IdMapping } from '../mount/id-maps.js'
+import type { RuntimeMount } from './runtime-config.js'
 import { parseSeccompProfile, type SeccompProfile } from './seccomp-profile.js'
 
 /** Where containers-common puts the profile of a machine. */

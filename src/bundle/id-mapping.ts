@@ -2,7 +2,7 @@
 
 import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
-import type { IdMapping } from './runtime-config.js'
+import type { IdMapping } from '../mount/id-maps.js'
 
 /** The kernel takes no more lines than these. */
 const MAX_MAPPINGS = 340
@@ -31,11 +31,6 @@ export function parseIdMappings(texts: readonly string[]): IdMapping[] {
     }
   }
   return mappings
-}
-
-/** Tells whether an id of the container exists outside. */
-export function isMapped(id: number, mappings: readonly IdMapping[]): boolean {
-  return mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
 }
 
 function parseMapping(text: string): IdMapping {

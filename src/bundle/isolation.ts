@@ -1,10 +1,10 @@
 // Namespaces and id maps: what a container is cut off from, and what it can do without the rights of root.
 
 import { OcimountError } from '../errors.js'
-import { isMapped } from './id-mapping.js'
+import { hostIdOf, type IdMapping } from '../mount/id-maps.js'
 import type { BundleOptions, HostFacts } from './options.js'
 import type { Profile } from './profiles/profile.js'
-import type { IdMapping, NamespaceType, RuntimeUser } from './runtime-config.js'
+import type { NamespaceType, RuntimeUser } from './runtime-config.js'
 import type { ContainerUser } from './user.js'
 
 export interface Isolation {
@@ -61,7 +61,7 @@ export function runtimeUser(
   checkMapped('user', uid, uids)
   checkMapped('group', gid, gids)
   const kept = additionalGids.filter(
-    (group) => hasGroups && (gids === undefined || isMapped(group, gids)),
+    (group) => hasGroups && (gids === undefined || hostIdOf(group, gids) !== undefined),
   )
   const lost = additionalGids.filter((group) => !kept.includes(group) && group !== gid)
   if (lost.length > 0) {
@@ -76,7 +76,11 @@ function mappingsOf(
 ): { uidMappings: readonly IdMapping[]; gidMappings: readonly IdMapping[] } | undefined {
   const uidMappings = uidMap ?? gidMap
   const gidMappings = gidMap ?? uidMap
-  if (uidMappings !== undefined && gidMappings !== undefined) return { uidMappings, gidMappings }
+  if (uidMappings !== undefined && gidMappings !== undefined) {
+    checkRoot(uidMappings)
+    checkRoot(gidMappings)
+    return { uidMappings, gidMappings }
+  }
   if (rootless !== 'new') return undefined
   return {
     uidMappings: [{ containerID: 0, hostID: host.uid, size: 1 }],
@@ -84,8 +88,17 @@ function mappingsOf(
   }
 }
 
+/** Every runtime sets the container up as root of its user namespace. */
+function checkRoot(mappings: readonly IdMapping[]): void {
+  if (hostIdOf(0, mappings) !== undefined) return
+  throw new OcimountError(
+    'USAGE',
+    'Cannot map ids for a container without 0, its root (see --uid-map, --gid-map)',
+  )
+}
+
 function checkMapped(what: string, id: number, mappings: readonly IdMapping[] | undefined): void {
-  if (mappings === undefined || isMapped(id, mappings)) return
+  if (mappings === undefined || hostIdOf(id, mappings) !== undefined) return
   throw new OcimountError(
     'USAGE',
     `Cannot run as ${what} ${id}: the user namespace of the container does not have it (see --uid-map, --user)`,

@@ -3,8 +3,8 @@
 
 import { quote } from '../image/quote.js'
 import type { BundleFile, ConversionInput, MountPoint, MountPointRole } from './conversion.js'
+import { hostIdOf } from '../mount/id-maps.js'
 import { isAtOrBelow, RUNTIME_DIRECTORIES } from './container-path.js'
-import { isMapped } from './id-mapping.js'
 import type { Isolation } from './isolation.js'
 import { HOST_NETWORK_FILES, type RequestedMount } from './options.js'
 import { refusedValue } from './origin.js'
@@ -121,7 +121,9 @@ function withMappedOwner(mount: RuntimeMount, { uids, gids }: Isolation): Runtim
   const options = mount.options.filter((option) => {
     const match = /^([ug]id)=([0-9]+)$/.exec(option)
     const mappings = match?.[1] === 'uid' ? uids : gids
-    return match === null || mappings === undefined || isMapped(Number(match[2]), mappings)
+    return (
+      match === null || mappings === undefined || hostIdOf(Number(match[2]), mappings) !== undefined
+    )
   })
   return { ...mount, options }
 }

@@ -2,7 +2,8 @@
 // and the facts about the machine that it depends on (host-facts.ts finds them out).
 
 import type { Platform } from '../image/platform.js'
-import type { IdMapping, RuntimeMount } from './runtime-config.js'
+import type { IdMapping } from '../mount/id-maps.js'
+import type { RuntimeMount } from './runtime-config.js'
 import type { SeccompProfile } from './seccomp.js'
 
 export const PROFILE_NAMES = ['default', 'runc', 'umoci', 'containerd', 'docker', 'podman'] as const

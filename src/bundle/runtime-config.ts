@@ -1,6 +1,8 @@
 // What we write of a runtime's config.json (runtime-spec config.md, config-linux.md). Field names are the
 // format's own; what we never write is not here.
 
+import type { IdMapping } from '../mount/id-maps.js'
+
 /** The version in which everything below exists; the oldest runtimes in use know it. */
 export const OCI_VERSION = '1.0.2'
 
@@ -86,13 +88,6 @@ export interface RuntimeLinux {
   readonly seccomp?: RuntimeSeccomp
   readonly maskedPaths: readonly string[]
   readonly readonlyPaths: readonly string[]
-}
-
-/** `size` ids from `containerID` on in the container are those from `hostID` on outside. */
-export interface IdMapping {
-  readonly containerID: number
-  readonly hostID: number
-  readonly size: number
 }
 
 export type NamespaceType = 'cgroup' | 'ipc' | 'mount' | 'network' | 'pid' | 'time' | 'user' | 'uts'

@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import type { Conversion } from './conversion.js'
+import { letThrough } from './passage.js'
 import { encodeRuntimeConfig } from './runtime-config.js'
 
 /** The directory of a bundle in which the image is mounted. */
@@ -54,6 +55,7 @@ export async function writeBundle(place: string, conversion: Conversion): Promis
       await writeFile(join(fresh, name), content, { mode: 0o644 })
     }
     await mkdir(join(fresh, ROOTFS_NAME), { mode: 0o755 })
+    await letThrough(fresh, conversion.config)
     // Takes the place of an empty directory, and of nothing else.
     await rename(fresh, place)
   } catch (error) {

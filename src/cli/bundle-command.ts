@@ -6,7 +6,7 @@ import { OcimountError } from '../errors.js'
 import { askServer } from './ask-server.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import type { CommandArguments } from './commands.js'
-import { parseContainerOptions, refuseMapsOnMount } from './container-request.js'
+import { parseContainerOptions } from './container-request.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { toImageRequest } from './mount-request.js'
 import { formatSeconds, printJson, printNote } from './output.js'
@@ -14,7 +14,6 @@ import { formatSeconds, printJson, printNote } from './output.js'
 /** Makes a bundle; returns when a runtime can be started on it. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   const cwd = process.cwd()
-  if (!args.configOnly) refuseMapsOnMount(args)
   if (!args.configOnly && process.geteuid?.() !== 0) {
     throw new OcimountError(
       'MOUNT_DENIED',

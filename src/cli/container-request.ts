@@ -14,7 +14,6 @@ import {
   parsePidsLimit,
 } from '../bundle/option-values.js'
 import type { BundleOptions } from '../bundle/options.js'
-import { OcimountError } from '../errors.js'
 import type { ContainerArguments } from './container-options.js'
 
 /** As {@link BundleOptions}, but JSON-safe. */
@@ -60,19 +59,6 @@ export async function parseContainerOptions(
     readOnly: args.readOnly,
     tty: args.tty,
   }
-}
-
-/**
- * Refuses maps where the image is mounted: its files would belong to nobody in the container.
- *
- * @throws OcimountError `USAGE`
- */
-export function refuseMapsOnMount({ uidMap, gidMap }: ContainerArguments): void {
-  if (uidMap.length === 0 && gidMap.length === 0) return
-  throw new OcimountError(
-    'USAGE',
-    'Cannot use --uid-map on a mounted image: the owners of its files are not shifted yet; bundle --no-mount writes the config',
-  )
 }
 
 /** What was sent, as the conversion takes it. */

@@ -22,7 +22,7 @@ import { askServer } from './ask-server.js'
 import { warnOf } from './bundle-command.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import type { CommandArguments } from './commands.js'
-import { parseContainerOptions, refuseMapsOnMount } from './container-request.js'
+import { parseContainerOptions } from './container-request.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { toImageRequest } from './mount-request.js'
 import { printJson, printNote, printResult } from './output.js'
@@ -30,7 +30,6 @@ import { printJson, printNote, printResult } from './output.js'
 /** Runs a container; comes back only where it is detached, or the addon is missing. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   const cwd = process.cwd()
-  refuseMapsOnMount(args)
   const runtime = [await findRuntime(args.runtime), ...(await runtimeOptions())]
   const id = args.name ?? `ocimount-${randomBytes(6).toString('hex')}`
   checkId(id)

@@ -9,10 +9,12 @@ import { convertConfig } from '../bundle/convert.js'
 import { readHostFacts } from '../bundle/host-facts.js'
 import { treeOf } from '../bundle/image-tree.js'
 import { generatedLayer, planMountPoints } from '../bundle/mount-points.js'
+import { warnOfBarriers } from '../bundle/passage.js'
 import { checkBundlePlace, ROOTFS_NAME, writeBundle } from '../bundle/write-bundle.js'
 import { escapeName } from '../byte-string.js'
 import { configureLogger } from '../logger.js'
 import { formatPlatform } from '../image/platform.js'
+import type { IdMaps } from '../mount/id-maps.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import { receivedOptions } from './container-request.js'
@@ -81,6 +83,7 @@ async function start(
           writable: request.options.readOnly === true ? false : directory,
           // Nobody but the user reaches it, and a container has its own devices.
           flags: { suid: true, dev: false, noexec: false },
+          idMaps: prepared.idMaps,
           image: imageRecord(request, open.image),
           options: { driver: request.driver, verify: request.verify },
           verifyFirst: request.verify === 'before',
@@ -104,6 +107,7 @@ async function prepareBundle(
   readonly rootfs: RootfsToServe['rootfs']
   readonly warnings: readonly string[]
   readonly generated: readonly string[]
+  readonly idMaps: IdMaps | undefined
 }> {
   const tree = treeOf(rootfs)
   const isRootless = !(await isInitialUserNamespace())
@@ -117,6 +121,7 @@ async function prepareBundle(
     },
     host: await readHostFacts(),
   })
+  const barriers = request.mounts ? await warnOfBarriers(directory, conversion.config) : []
   const plan = planMountPoints(tree, conversion.mountPoints)
   const layer = generatedLayer(plan)
   const whole = layer === undefined ? rootfs : await rootfs.withLayer(layer)
@@ -126,9 +131,11 @@ async function prepareBundle(
     if (whole !== rootfs) await whole.close()
     throw error
   }
+  const { uidMappings: uids, gidMappings: gids } = conversion.config.linux
   return {
     rootfs: whole,
-    warnings: conversion.warnings,
+    idMaps: uids === undefined || gids === undefined ? undefined : { uids, gids },
+    warnings: [...conversion.warnings, ...barriers],
     generated: plan.entries.map(({ path }) => `/${escapeName(path)}`),
   }
 }

@@ -4,6 +4,7 @@ import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { loadNative } from '../native.js'
 import type { MountFlags } from './driver.js'
+import { formatIdMap, type IdMaps } from './id-maps.js'
 import { isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { nativeFlags } from './native-server.js'
 import { runTool } from './run-tool.js'
@@ -14,7 +15,12 @@ export interface BindRequest {
   /** Canonical. */
   readonly mountpoint: string
   readonly flags: MountFlags
+  /** Shifts the owners of files. */
+  readonly idMaps?: IdMaps | undefined
 }
+
+/** What mount_setattr(2) was to do when it failed; see native-bindings/src/bind_mount.cc. */
+const SHIFTING = 'shift the owners of files'
 
 /**
  * Mounts an image that is mounted already at a second place, read-only, with flags of its own.
@@ -32,16 +38,26 @@ export async function bindMount(request: BindRequest): Promise<MountEntry> {
     const isDenied = ['EPERM', 'EACCES'].includes(systemErrorCode(error) ?? '')
     throw new OcimountError(
       isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED',
-      `Cannot mount at ${escapeText(mountpoint)}: ${escapeText(messageOf(error))}`,
+      `Cannot mount at ${escapeText(mountpoint)}: ${escapeText(explain(error))}`,
       { cause: error },
     )
   }
 }
 
-async function bind({ source, mountpoint, flags }: BindRequest): Promise<void> {
+function explain(error: unknown): string {
+  const isShifting = error instanceof Error && 'step' in error && error.step === SHIFTING
+  if (!isShifting || systemErrorCode(error) !== 'EINVAL') return messageOf(error)
+  return 'the kernel cannot shift the owners of its files: that takes the driver kernel or fuse, and Linux 6.12'
+}
+
+async function bind({ source, mountpoint, flags, idMaps }: BindRequest): Promise<void> {
   const native = loadNative()
   if (native !== undefined) {
-    const request = { source, mountpoint, userNamespaceFd: -1, flags: nativeFlags(flags) }
+    const request = {
+      ...{ source, mountpoint, flags: nativeFlags(flags) },
+      uidMap: formatIdMap(idMaps?.uids ?? []),
+      gidMap: formatIdMap(idMaps?.gids ?? []),
+    }
     try {
       await native.bindMount(request)
       return
@@ -50,6 +66,7 @@ async function bind({ source, mountpoint, flags }: BindRequest): Promise<void> {
       if (systemErrorCode(error) !== 'ENOSYS') throw error
     }
   }
+  if (idMaps !== undefined) throw new Error('without the addon owners of files cannot be shifted')
   const { suid, dev, noexec } = nativeFlags(flags)
   const options = ['bind', 'ro', suid ? 'suid' : 'nosuid', dev ? 'dev' : 'nodev']
   if (noexec) options.push('noexec')

@@ -13,6 +13,9 @@ import { mountAt, OVERLAY_SOURCE, readMountinfo, type MountEntry } from './mount
 import { runTool } from './run-tool.js'
 import { isInitialUserNamespace } from './user-namespace.js'
 
+/** What there is to know of the root directory. */
+export type RootInode = Pick<ErofsInode, 'uid' | 'gid' | 'mode' | 'mtimeSeconds'>
+
 /** What an overlay is made of. */
 export interface OverlayRequest {
   /** A mount point of the read-only filesystem. */
@@ -21,7 +24,7 @@ export interface OverlayRequest {
   readonly directory: string
   readonly mountpoint: string
   /** The image's root directory, whose owner, mode and time a new `upper` gets: they show at the mount point. */
-  readonly rootInode: ErofsInode
+  readonly rootInode: RootInode
   /** `nosuid`, `nodev`, `noexec`. */
   readonly flags: readonly string[]
 }
@@ -102,7 +105,7 @@ async function prepare(
 }
 
 /** A user namespace need not know the owner; the root directory then stays that of the namespace's root. */
-async function chownIfMapped(upper: string, { uid, gid }: ErofsInode): Promise<void> {
+async function chownIfMapped(upper: string, { uid, gid }: RootInode): Promise<void> {
   try {
     await chown(upper, uid, gid)
   } catch (error) {

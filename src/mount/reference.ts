@@ -49,7 +49,7 @@ export class Reference {
    * @throws OcimountError of {@link checkMountpoint} and {@link stackOn}, `STORAGE_FAILED`
    */
   static async make(base: ReferenceBase, attachment: Attachment): Promise<Reference> {
-    const { mountpoint, image, options, bundle, container, writable, flags } = attachment
+    const { mountpoint, image, options, bundle, container, writable, flags, idMaps } = attachment
     const isWritable = writable !== false
     if (isWritable) checkOverlayAccess()
     const state = await MountState.create({
@@ -61,7 +61,7 @@ export class Reference {
     try {
       const entry = await base.exclusively(mountpoint, async () => {
         const path = await checkMountpoint(mountpoint)
-        const request = { mountpoint: path, writable, work: state.directory, flags }
+        const request = { mountpoint: path, writable, work: state.directory, flags, idMaps }
         return stackOn(base.place, request)
       })
       reference = new Reference(state, entry)

@@ -90,8 +90,9 @@ export async function containersDirectory(environment = currentEnvironment()): P
     named !== '' ? resolve(named) : uid === 0 ? '/var/lib/ocimount' : join(home, 'ocimount')
   const path = join(data, 'containers')
   try {
-    await mkdir(path, { mode: MODE, recursive: true })
-    await checkTrust(path, uid)
+    // Root of a container with ids of its own comes through here to its bundle, as another user of this machine.
+    await mkdir(path, { mode: uid === 0 ? 0o711 : MODE, recursive: true })
+    await checkTrust(path, uid, 0o066)
     return path
   } catch (error) {
     if (error instanceof OcimountError) throw error
@@ -112,12 +113,12 @@ async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-async function checkTrust(path: string, uid: number): Promise<void> {
+async function checkTrust(path: string, uid: number, forbidden = 0o077): Promise<void> {
   const stats = await lstat(path)
   if (stats.isSymbolicLink()) throw distrusted(path, 'it is a symbolic link')
   if (!stats.isDirectory()) throw distrusted(path, 'it is not a directory')
   if (stats.uid !== uid) throw distrusted(path, `it belongs to user ${stats.uid}`)
-  if ((stats.mode & 0o077) !== 0) {
+  if ((stats.mode & forbidden) !== 0) {
     const mode = (stats.mode & 0o7777).toString(8).padStart(4, '0')
     throw distrusted(path, `others may enter it (its mode is ${mode}); chmod 700 helps`)
   }

@@ -3,16 +3,18 @@
 //   read-only:  a bind mount of the lower at MOUNTPOINT
 //   writable:   tmpfs at WORK/scratch (no directory given), overlay at MOUNTPOINT over the lower, then scratch is unmounted
 //               again: the overlay keeps what it needs (see overlay.ts)
+//
+// With maps of ids the bind mount shifts owners; an overlay stands on such a one at WORK/shifted, which goes with scratch.
 
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import type { ErofsInode } from '../erofs/reader.js'
 import { OcimountError } from '../errors.js'
 import { bindMount } from './bind-mount.js'
 import type { MountFlags } from './driver.js'
+import { hostIdOf, type IdMaps } from './id-maps.js'
 import { mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
-import { mountOverlay } from './overlay.js'
+import { mountOverlay, type RootInode } from './overlay.js'
 import { runTool } from './run-tool.js'
 import { detach } from './unmount.js'
 
@@ -20,7 +22,7 @@ import { detach } from './unmount.js'
 export interface LowerPlace {
   readonly path: string
   /** Its root directory, whose owner, mode and time an overlay's upper gets. */
-  readonly rootInode: ErofsInode
+  readonly rootInode: RootInode
 }
 
 export interface StackRequest {
@@ -31,6 +33,8 @@ export interface StackRequest {
   /** An existing directory of ours, for what is needed while mounting. */
   readonly work: string
   readonly flags: MountFlags
+  /** Shifts the owners of files. */
+  readonly idMaps?: IdMaps | undefined
 }
 
 /**
@@ -39,16 +43,18 @@ export interface StackRequest {
  * @throws OcimountError `MOUNT_DENIED`, `MOUNT_BUSY`, `MOUNT_FAILED`
  */
 export async function stackOn(lower: LowerPlace, request: StackRequest): Promise<MountEntry> {
-  const { mountpoint, writable, work, flags } = request
-  if (writable === false) return bindMount({ source: lower.path, mountpoint, flags })
-  const scratch = join(work, 'scratch')
+  const { mountpoint, writable, work, flags, idMaps } = request
+  if (writable === false) return bindMount({ source: lower.path, mountpoint, flags, idMaps })
+  const [scratch, shifted] = [join(work, 'scratch'), join(work, 'shifted')]
   try {
+    const { path, rootInode } =
+      idMaps === undefined ? lower : await mountShifted(lower, shifted, idMaps)
     const directory = typeof writable === 'string' ? writable : await mountScratch(scratch)
     const entry = await mountOverlay({
-      lower: lower.path,
+      lower: path,
       directory,
       mountpoint,
-      rootInode: lower.rootInode,
+      rootInode,
       flags: [
         flags.suid ? 'suid' : 'nosuid',
         flags.dev ? 'dev' : 'nodev',
@@ -56,16 +62,34 @@ export async function stackOn(lower: LowerPlace, request: StackRequest): Promise
       ],
     })
     try {
-      await unmountIfMounted(scratch)
+      for (const place of [scratch, shifted]) await unmountIfMounted(place)
     } catch (error) {
       await detach(mountpoint, true)
       throw error
     }
     return entry
   } catch (error) {
-    await unmountIfMounted(scratch)
+    for (const place of [scratch, shifted]) await unmountIfMounted(place)
     throw error
   }
+}
+
+/** Mounts an image once more, as if its files had the owners that the maps give them. */
+async function mountShifted(
+  { path, rootInode }: LowerPlace,
+  shifted: string,
+  idMaps: IdMaps,
+): Promise<LowerPlace> {
+  await mkdir(shifted, { mode: 0o700 })
+  // What may not count is for the flags of the overlay to say.
+  const flags = { suid: true, dev: true }
+  await bindMount({ source: path, mountpoint: shifted, flags, idMaps })
+  // Who is nobody in the container cannot own its root directory: its root does.
+  const owner = (id: number, map: IdMaps['uids']): number =>
+    hostIdOf(id, map) ?? hostIdOf(0, map) ?? 0
+  const uid = owner(rootInode.uid, idMaps.uids)
+  const gid = owner(rootInode.gid, idMaps.gids)
+  return { path: shifted, rootInode: { ...rootInode, uid, gid } }
 }
 
 /** Detaches whatever is mounted at a path of ours. */

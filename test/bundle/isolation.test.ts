@@ -90,6 +90,10 @@ t.test(
     t.equal(typesOf(config.linux.namespaces), 'pid network ipc uts mount cgroup user')
     t.strictSame(config.linux.uidMappings, uidMap)
     t.strictSame(config.linux.gidMappings, uidMap, 'one map stands for both')
+    const gidMap = [{ containerID: 1, hostID: 100_000, size: 9 }]
+    await t.rejects(convert({ options: { uidMap, gidMap } }), {
+      ...{ code: 'USAGE', message: /without 0, its root/ },
+    })
     t.match(JSON.stringify(config.mounts), /gid=5/)
     t.equal(config.mounts[5]?.type, 'sysfs')
     t.ok(config.linux.resources)

@@ -175,7 +175,7 @@ t.test('what run cannot do is one line and 125', { skip: skipRoot }, async (t) =
     [['run', '--runtime', 'no-such-runtime', image], /no-such-runtime is not installed/],
     [['run', join(fixture.dir, 'none.tar'), '--', 'sh'], /none\.tar/],
     [['run', '--name', '../x', image, '--', 'sh'], /Cannot use the name/],
-    [['run', '--uid-map', '0:100000:65536', image, '--', 'sh'], /--no-mount/],
+    [['run', '--uid-map', '1:100000:65536', image, '--', 'sh'], /without 0, its root/],
     [['run', '--user', 'nobody-here', image, '--', 'sh'], /nobody-here/],
   ]
   for (const [args, why] of cases) await refuses(t, fixture, args, { status: 125, why })
