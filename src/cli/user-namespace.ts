@@ -24,7 +24,9 @@ import { dirname } from 'node:path'
 export async function enterUserNamespace(args: readonly string[]): Promise<void> {
   const unshare = await findProgram('unshare')
   if (unshare === undefined) throw denied('unshare(1) of util-linux is not installed')
-  const options = ['--user', '--mount', '--map-root-user', ...(await moreIds())]
+  // What is unmounted outside goes from the copies inside as well: a container is no reason for a disk to stay busy.
+  const propagation = ['--propagation', 'slave']
+  const options = ['--user', '--mount', ...propagation, '--map-root-user', ...(await moreIds())]
   // Tried first, since what unshare(1) says is no line of ours.
   const trial = await runTool(unshare, [...options, 'true'])
   if (trial.status !== 0) {

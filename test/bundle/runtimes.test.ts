@@ -78,7 +78,7 @@ for (const runtime of ['crun', 'runc']) {
         const args = ['--root', join(base, 'state'), 'run', '-b', bundle, name]
         const { status, stdout, stderr } = spawnSync(
           'unshare',
-          ['-m', ...shell(runtime), ...args],
+          ['-m', '--propagation', 'slave', ...shell(runtime), ...args],
           {
             encoding: 'utf8',
             timeout: 60_000,

@@ -27,7 +27,9 @@ export async function runsElsewhere(t: TAP, file: string): Promise<boolean> {
   if (!IS_HYBRID || skipReason('crun') !== false) return false
   const hide = `umount -l ${SECOND_HIERARCHY} && exec "$@"`
   const command = [process.execPath, ...process.execArgv, fileURLToPath(file)]
-  await t.spawn('unshare', ['-m', 'sh', '-c', hide, 'sh', ...command], 'without hybrid cgroups')
+  // As a slave, so that it keeps no mount of other tests.
+  const unshare = ['-m', '--propagation', 'slave', 'sh', '-c', hide, 'sh', ...command]
+  await t.spawn('unshare', unshare, 'without hybrid cgroups')
   return true
 }
 

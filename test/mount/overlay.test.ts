@@ -99,7 +99,8 @@ eachDriver(
     const server = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
     const script =
       'mkdir "$0/mnt"; touch "$0/said"; "$1" "$2" "$0/mnt" state writable "$3" > "$0/said" & until grep -q ready "$0/said"; do sleep 0.05; done; rm "$0/mnt/file"; echo x > "$0/mnt/new"; ls "$0/mnt"; umount "$0/mnt"; wait'
-    const inside = ['unshare', '-Urm', 'sh', '-ec', script, path, process.execPath, server, driver]
+    const unshare = ['unshare', '-Urm', '--propagation', 'slave']
+    const inside = [...unshare, 'sh', '-ec', script, path, process.execPath, server, driver]
     process.env['OCIMOUNT_RUNTIME_DIR'] = join(path, 'state')
     t.match(await run(inside), { status: 0, stdout: 'new\n', stderr: '' })
   },

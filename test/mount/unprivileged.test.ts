@@ -29,7 +29,7 @@ async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promi
   const setUp =
     'mount --bind "$2" "$0/checkout"; mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; [ ! -e /etc/fuse.conf ] || mount --bind "$0/fuse.conf" /etc/fuse.conf; d=$0/home; script=$1; shift 2;' +
     `exec env -i PATH="$PATH" OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
-  const outer = ['unshare', '-m', '--propagation', 'private', 'sh', '-ec', setUp]
+  const outer = ['unshare', '-m', '--propagation', 'slave', 'sh', '-ec', setUp]
   const server = join(checkout, relative(CHECKOUT, SERVER))
   return run([...outer, path, script, CHECKOUT, process.execPath, server])
 }
