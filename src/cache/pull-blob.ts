@@ -38,8 +38,12 @@ export async function pullBlob(
   digest: Digest,
   options: PullBlobOptions,
 ): Promise<void> {
-  if (await isThere(cache.blobPath(digest), options.size)) return
   const directory = cache.partialPath(digest)
+  if (await isThere(cache.blobPath(digest), options.size)) {
+    // Left by a process that was killed when the blob had its name already.
+    await rm(directory, { recursive: true, force: true }).catch(() => undefined)
+    return
+  }
   // From here on nobody prunes what we are about to make.
   const pin = await cache.pin([directory, cache.blobPath(digest)])
   const watch = setInterval(() => {
