@@ -38,8 +38,10 @@ export async function pullBlob(
   digest: Digest,
   options: PullBlobOptions,
 ): Promise<void> {
+  const found = await find(cache.blobPath(digest), options.size)
+  // A second name is taken away in a moment, and whoever compares identities would call that a change.
   const directory = cache.partialPath(digest)
-  if (await isThere(cache.blobPath(digest), options.size)) {
+  if (found === 'whole') {
     // Left by a process that was killed when the blob had its name already.
     await rm(directory, { recursive: true, force: true }).catch(() => undefined)
     return
@@ -54,7 +56,10 @@ export async function pullBlob(
       `blob-${digest}`,
       async () => {
         clearInterval(watch)
-        if (await isThere(cache.blobPath(digest), options.size)) return
+        if ((await find(cache.blobPath(digest), options.size)) !== 'none') {
+          await rm(directory, { recursive: true, force: true })
+          return
+        }
         await fetch(cache, digest, directory, options)
       },
       { signal: options.signal, timeoutMs: LONGEST_PULL_MS },
@@ -136,16 +141,19 @@ async function append(
   onProgress?.(size)
 }
 
-/** One of another size is what somebody has cut or changed: it goes. */
-async function isThere(path: string, size: number): Promise<boolean> {
+/**
+ * Looks for the blob; it is `placed` while its file has another name beside. One of another size is what somebody has cut or
+ * changed: it goes.
+ */
+async function find(path: string, size: number): Promise<'whole' | 'placed' | 'none'> {
   try {
     const stats = await lstat(path)
-    if (stats.isFile() && stats.size === size) return true
+    if (stats.isFile() && stats.size === size) return stats.nlink === 1 ? 'whole' : 'placed'
     log.warn({ path }, 'removed a blob of the wrong size from the cache')
     await rm(path, { recursive: true, force: true })
-    return false
+    return 'none'
   } catch (error) {
-    if (isMissing(error)) return false
+    if (isMissing(error)) return 'none'
     throw storageError(error, 'look at', path)
   }
 }
