@@ -8,6 +8,7 @@ import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { randomBytes } from 'node:crypto'
 import { escapeText } from '../byte-string.js'
+import type { OcimountError } from '../errors.js'
 import { createDigestHash, digestAlgorithm, finishDigest, type Digest } from '../image/digest.js'
 import { Arrival } from './arrival.js'
 import { FILE_MODE, placeNewFile, withParent, writeParts } from './durable.js'
@@ -37,6 +38,7 @@ export class PartialBlob {
   /** Writing back, so that the last sync has little left to wait for. */
   #syncing: Promise<void> | undefined
   #synced = 0
+  #failure: OcimountError | undefined
   #isPlaced = false
 
   private constructor(path: string, digest: Digest, handle: FileHandle) {
@@ -160,12 +162,8 @@ export class PartialBlob {
     this.#writing = this.#write(batch, position)
     // Awaited before the next one, and never where the work ends before that.
     this.#writing.catch(ignore)
-    if (position - this.#synced >= SYNC_BYTES) {
-      await this.#syncing
-      this.#synced = position
-      this.#syncing = this.#handle.datasync()
-      this.#syncing.catch(ignore)
-    }
+    // One at a time, and never waited for here: a slow disk must not slow down the network.
+    if (position - this.#synced >= SYNC_BYTES) this.#syncing ??= this.#sync(position)
   }
 
   async #write(batch: readonly Uint8Array[], position: number): Promise<void> {
@@ -178,10 +176,22 @@ export class PartialBlob {
     this.#arrival.advance(end)
   }
 
+  /** Never rejects: a failure is told to one fsync alone, and so kept for {@link place}. */
+  async #sync(position: number): Promise<void> {
+    try {
+      await this.#handle.datasync()
+      this.#synced = position
+    } catch (error) {
+      this.#failure ??= storageError(error, 'write', this.#path)
+    }
+    this.#syncing = undefined
+  }
+
   async #drain(): Promise<void> {
     if (this.#batchSize > 0) await this.#startWrite()
     await this.#writing
     await this.#syncing
+    if (this.#failure !== undefined) throw this.#failure
   }
 
   /** Hashes what an earlier attempt has left. */
