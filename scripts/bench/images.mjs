@@ -23,6 +23,7 @@ export function prepareImages(debian) {
     gzip: `oci:${layout}:app`,
     gzipLayers: layersOf(layout, JSON.parse(index)),
     layout,
+    zstdLayout: join(debian, 'zstd'),
     tree: join(kept, 'unpacked/rootfs'),
     squashfs: join(kept, 'tree.squashfs'),
     erofs: join(kept, 'tree.erofs'),

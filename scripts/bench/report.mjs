@@ -37,7 +37,9 @@ const TASKS = { find: 'find', tar: 'tar', read: 'cat', numpy: 'import numpy' }
 /** Gives the Markdown of all that was measured. */
 export function describe({ machine, runs, samples: values }) {
   const samples = new Samples(values)
-  const parts = [mounts, reading, readers, memory].map((part) => part(samples)).filter(Boolean)
+  const parts = [mounts, registry, reading, readers, memory]
+    .map((part) => part(samples))
+    .filter(Boolean)
   return [`${machine}; medians of ${runs}.`, ...parts].join('\n\n')
 }
 
@@ -54,6 +56,25 @@ function mounts(samples) {
   const rss = megabytes(median('big-index.rss'))
   const header = ['Mounting', 'wall', 'inside the process', 'of the floor', 'umoci takes']
   return `${table(header, rows)}\n\nPeak memory of the 300,000-entry index: ${rss}.`
+}
+
+function registry(samples) {
+  const rows = ['gzip', 'zstd'].map((form) => {
+    const [mount, download] = ['mount', 'download'].map((what) => `registry.${form}.${what}`)
+    return [
+      form,
+      ...[download, mount].map((name) => seconds(samples.median(name))),
+      times(samples.ratio(mount, download)),
+    ]
+  })
+  if (rows.every(([, bare]) => bare === undefined)) return undefined
+  const header = [
+    'From a registry, 100 Mbit/s and 20 ms',
+    'bare download',
+    'first mount',
+    'of the download',
+  ]
+  return table(header, rows)
 }
 
 function reading(samples) {

@@ -1,6 +1,6 @@
 // Measures what a user waits for, ours and the alternatives in turn in one run, medians and ratios.
 //
-//   npm run bench -- [--runs 5] [--only mount,read,readers,memory] [--json FILE] [--readme] [--images DIR]
+//   npm run bench -- [--runs 5] [--only mount,read,readers,memory,registry] [--json FILE] [--readme] [--images DIR]
 //
 // As root, after scripts/setup --tests. --readme puts the figures and the picture into the README. The images are real: see
 // images.mjs and scripts/make-debian-image; they are made once. Nothing else should run meanwhile.
@@ -17,6 +17,7 @@ import { measureMemory } from './part-memory.mjs'
 import { measureMounts } from './part-mount.mjs'
 import { measureReaders } from './part-readers.mjs'
 import { measureReading } from './part-read.mjs'
+import { measureRegistry } from './part-registry.mjs'
 import { describe, updateReadme } from './report.mjs'
 import { checkRequirements } from './requirements.mjs'
 import { describeTargets } from './targets.mjs'
@@ -26,6 +27,7 @@ const PARTS = {
   read: measureReading,
   readers: measureReaders,
   memory: measureMemory,
+  registry: measureRegistry,
 }
 
 const { values: options } = parseArgs({

@@ -47,6 +47,10 @@ export function checkTargets(samples) {
   }
   atMost('kernel: page cache, of the archive', 'memory.cache.kernel', 'memory.plain.bytes', 3)
   atMost('kernel --direct: the same', 'memory.cache.direct', 'memory.plain.bytes', 2.1)
+  for (const form of ['gzip', 'zstd']) {
+    const [mount, download] = ['mount', 'download'].map((what) => `registry.${form}.${what}`)
+    atMost(`first mount from a registry, ${form}, of the bare download`, mount, download, 1.1)
+  }
   return list
 }
 

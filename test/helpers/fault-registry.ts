@@ -366,12 +366,12 @@ export class FaultRegistry {
     else response.flushHeaders()
   }
 
-  /** Lets all answers together have the bandwidth. */
+  /** Lets all answers together have the bandwidth; what a busy machine has held up is made good, as a queue in a router does. */
   async #pace(bytes: number): Promise<void> {
     const { bytesPerSecond } = this.options
     if (bytesPerSecond === undefined) return
     this.#freeAtMs =
-      Math.max(this.#freeAtMs, performance.now() - 20) + (bytes / bytesPerSecond) * 1000
+      Math.max(this.#freeAtMs, performance.now() - QUEUE_MS) + (bytes / bytesPerSecond) * 1000
     const waitMs = this.#freeAtMs - performance.now()
     if (waitMs > 1) await sleep(waitMs)
   }
@@ -409,6 +409,7 @@ async function readAll(request: IncomingMessage): Promise<string> {
 }
 
 const CHUNK = 16 * 1024
+const QUEUE_MS = 100
 const JSON_TYPE = { 'content-type': 'application/json' }
 const MANIFEST = /^\/v2\/(.+)\/manifests\/([^/?]+)(?:\?.*)?$/
 const BLOB = /^\/v2\/.+\/blobs\/([^/?]+)(?:\?.*)?$/
