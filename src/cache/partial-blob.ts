@@ -249,7 +249,7 @@ async function sizeOf(path: string): Promise<number> {
 const READ_BYTES = 1024 * 1024
 /** Connections give pieces of 64 KiB or less; each write is a trip through the thread pool. */
 const BATCH_BYTES = 1024 * 1024
-const SYNC_BYTES = 32 * 1024 * 1024
+const SYNC_BYTES = 16 * 1024 * 1024
 
 function ignore(): void {
   // Thrown again to whoever awaits it.
