@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstddef>
 
+#include "fuse_caller.h"
+
 namespace ocimount {
 
 namespace {
@@ -206,6 +208,7 @@ int FuseDispatcher::ListXattr(const FuseRequest& request, FuseReply* reply) cons
   std::string names;
   if (!request.Args(&in)) return EINVAL;
   if (int error = filesystem_.ListXattr(request.nodeid(), &names)) return error;
+  HideTrustedNames(request.header().pid, &names);
   return AnswerSized(names, in.size, reply);
 }
 
