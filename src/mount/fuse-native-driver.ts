@@ -19,6 +19,7 @@ import { RootfsOperations } from './operations.js'
 import { widenReadAhead } from './read-ahead.js'
 import { watchSession, type Session } from './session.js'
 import { detach, detachMount } from './unmount.js'
+import { isInitialUserNamespace } from './user-namespace.js'
 
 // libfuse computes with doubles and the kernel with jiffies; some thirty years fit both.
 const FOR_EVER_SECONDS = 1_000_000_000
@@ -42,10 +43,11 @@ async function start(
   target: MountTarget,
   { mountpoint, flags }: { readonly mountpoint: string; readonly flags: MountFlags },
 ): Promise<LiveMount> {
+  const operations = new RootfsOperations(target, { listsTrusted: await isInitialUserNamespace() })
   const server = createServer(
     Fuse,
     { mountpoint, optionString: optionString(flags) },
-    { operations: new RootfsOperations(target), faults: new FaultLog() },
+    { operations, faults: new FaultLog() },
   )
   let entry: MountEntry
   let session: Session

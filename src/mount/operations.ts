@@ -40,12 +40,19 @@ export class RootfsOperations {
   readonly #image: ErofsImage
   readonly #devices: readonly LayerDevice[]
   readonly #directories = new DirectoryCache(CACHED_DIRECTORIES)
+  readonly #listsTrusted: boolean
 
-  /** @throws OcimountError `INTERNAL` when the devices are not those of the image. */
-  constructor(target: MountTarget) {
+  /**
+   * `listsTrusted` is false in a user namespace, where nobody can read attributes of `trusted.*` and an overlay fails to copy
+   * a file up that lists one.
+   *
+   * @throws OcimountError `INTERNAL` when the devices are not those of the image.
+   */
+  constructor(target: MountTarget, { listsTrusted = true } = {}) {
     checkTarget(target)
     this.#image = target.image
     this.#devices = target.devices
+    this.#listsTrusted = listsTrusted
   }
 
   /**
@@ -114,7 +121,10 @@ export class RootfsOperations {
 
   /** Gives the names of the extended attributes, each closed by a NUL, as listxattr(2) wants them. */
   listxattr(nid: number): Buffer {
-    const names = this.#image.listxattr(nid).filter((name) => textOf(name) !== undefined)
+    const names = this.#image
+      .listxattr(nid)
+      .filter((name) => textOf(name) !== undefined)
+      .filter((name) => this.#listsTrusted || !name.startsWith('trusted.'))
     return Buffer.from(names.map((name) => `${name}\0`).join(''), 'latin1')
   }
 

@@ -3,9 +3,14 @@
 
 import { join } from 'node:path'
 import t from 'tap'
+import { buildImage } from '../helpers/build-image.js'
+import * as tar from '../helpers/build-tar.js'
+import { cliFixture } from '../helpers/cli-fixture.js'
 import { contiguous, directory, xattrs } from '../helpers/erofs-tree.js'
 import { eachDriver } from '../helpers/mount-drivers.js'
+import { COMMAND } from '../helpers/run-cli.js'
 import { python, run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
+import { writeImage } from '../helpers/write-image.js'
 
 const LIST = 'import json, os, sys; print(json.dumps(sorted(os.listxattr(sys.argv[1]))))'
 const SIZE = `import ctypes, json, sys
@@ -63,3 +68,25 @@ eachDriver(t, 'an overlay keeps trusted attributes, whoever has it copy up', asy
     EVERYTHING,
   )
 })
+
+eachDriver(
+  t,
+  'an overlay in a user namespace copies up a file with trusted attributes',
+  async (t, driver) => {
+    const fixture = cliFixture(t)
+    const attributes = { 'trusted.b': '1', 'user.a': '2' }
+    const layer = tar.buildTar([tar.file('file', 'hello', { xattrs: attributes })])
+    const image = buildImage({ tags: ['test'], layers: [layer] })
+    const path = writeImage(join(fixture.dir, 'app.tar'), [image], { form: 'docker-25' })
+    const mountpoint = fixture.mountpoint()
+    const script = `at=$1; shift
+"$@" --driver=${driver} --writable -q ${path} "$at"
+chmod 600 "$at/file"; cat "$at/file"; stat -c ' %a' "$at/file"
+"$@" umount "$at"`
+    const inside = ['unshare', '-Urm', '--propagation', 'private', 'sh', '-ec', script, 'sh']
+    const env = Object.entries(fixture.env).map(([key, value]) => `${key}=${value}`)
+    const outcome = await run(['env', ...env, ...inside, mountpoint, ...COMMAND])
+    t.strictSame(outcome, { status: 0, stdout: 'hello 600\n', stderr: '' })
+  },
+  { kernel: 'it needs root of the machine' },
+)
