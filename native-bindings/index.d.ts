@@ -228,6 +228,14 @@ export function bindMount(options: {
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
 /**
+ * Calls `onEvent` whenever the mounts of this process's namespace may have changed; or, with a `pid` other than 0, again and again
+ * once that process has ended. Goes on until it is closed, and does not keep this process alive. Throws an Error that has `code`.
+ */
+export class Watch {
+  constructor(options: { readonly pid: number; readonly onEvent: () => void })
+  close(): void
+}
+/**
  * Replaces this process by a program, with default signals and standard descriptors that block; every other descriptor of
  * Node.js closes. Returns only by throwing.
  */

@@ -39,5 +39,6 @@ NAPI_MODULE_INIT() {
   ocimount::ExportFuseServer(env, exports);
   ocimount::ExportGzipFill(env, exports);
   ocimount::ExportGzipIndex(env, exports);
+  ocimount::ExportWatch(env, exports);
   return exports;
 }

@@ -52,13 +52,26 @@ napi_threadsafe_function NewQueue(napi_env env, void* context,
   return queue;
 }
 
-bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& arguments) {
-  const napi_status status = napi_call_function(env, Undefined(env), function, arguments.size(),
-                                                arguments.data(), nullptr);
+namespace {
+
+bool HasReturned(napi_env env, napi_status status) {
   if (status == napi_ok) return true;
   napi_value error = nullptr;
   if (napi_get_and_clear_last_exception(env, &error) == napi_ok) napi_fatal_exception(env, error);
   return false;
+}
+
+}  // namespace
+
+bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& arguments) {
+  return HasReturned(env, napi_call_function(env, Undefined(env), function, arguments.size(),
+                                             arguments.data(), nullptr));
+}
+
+bool CallBackFromLoop(napi_env env, napi_value function) {
+  napi_value global = nullptr;
+  napi_get_global(env, &global);
+  return HasReturned(env, napi_make_callback(env, nullptr, global, function, 0, nullptr, nullptr));
 }
 
 namespace {

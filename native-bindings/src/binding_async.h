@@ -40,6 +40,9 @@ napi_threadsafe_function NewQueue(napi_env env, void* context,
 /** Calls a function of JavaScript; what it throws becomes an uncaught exception. Tells whether it returned. */
 bool CallBack(napi_env env, napi_value function, const std::vector<napi_value>& arguments);
 
+/** The same for what libuv calls by itself, with all that JavaScript does after a callback. */
+bool CallBackFromLoop(napi_env env, napi_value function);
+
 /** Makes what AddExitHook needs; once per environment. */
 void InitializeExitHooks(napi_env env);
 /** `hook` runs on the JavaScript thread when the process or worker exits, unless it was removed before. */

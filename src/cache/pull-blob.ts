@@ -38,10 +38,9 @@ export async function pullBlob(
   digest: Digest,
   options: PullBlobOptions,
 ): Promise<void> {
-  const found = await find(cache.blobPath(digest), options.size)
-  // A second name is taken away in a moment, and whoever compares identities would call that a change.
   const directory = cache.partialPath(digest)
-  if (found === 'whole') {
+  // A second name is taken away in a moment, and whoever compares identities would call that a change.
+  if ((await find(cache.blobPath(digest), options.size)) === 'whole') {
     // Left by a process that was killed when the blob had its name already.
     await rm(directory, { recursive: true, force: true }).catch(() => undefined)
     return

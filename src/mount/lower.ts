@@ -140,6 +140,8 @@ export class Lower {
       if (attachment.verifyFirst) await this.#facts.verify()
       const reference = await Reference.make(this.#base(), attachment)
       this.#references.add(reference)
+      // What happened to it before was told when it was not known yet.
+      void this.#check()
       void reference.ended.then(() => {
         this.#references.delete(reference)
         this.#endIfUnused()

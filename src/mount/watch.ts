@@ -1,9 +1,15 @@
-// Tells when something that this process did not do itself has happened: a mount that went, a process that ended.
+// Tells when something that this process did not do itself has happened: a mount that went, a process that ended. The kernel
+// announces both to poll(2); without the addon they are looked for by the clock.
 
-import { judgeOwner } from '../cache/process-owner.js'
+import { judgeOwner, parseOwnerTag } from '../cache/process-owner.js'
+import { messageOf } from '../errors.js'
+import { log } from '../logger.js'
+import { loadNative } from '../native.js'
 
 const PROCESS_POLL_MS = 100
 const MOUNTS_POLL_MS = 250
+/** What belongs together comes in bursts. */
+const MOUNTS_SETTLE_MS = 50
 
 export interface Watch {
   close(): void
@@ -11,21 +17,63 @@ export interface Watch {
 
 /** Calls `onEnd` once when the process behind an owner's tag has ended. Does not keep this process alive. */
 export function watchProcess(tag: string, onEnd: () => void): Watch {
-  const timer = setInterval(() => {
-    if (judgeOwner(tag) !== 'dead') return
-    clearInterval(timer)
+  const end = (): void => {
+    watch.close()
     onEnd()
-  }, PROCESS_POLL_MS).unref()
+  }
+  const check = (): void => {
+    if (judgeOwner(tag) === 'dead') end()
+  }
+  const pid = judgeOwner(tag) === 'alive' ? parseOwnerTag(tag)?.pid : undefined
+  const watch =
+    (pid === undefined ? undefined : watchAlive(pid, end, check)) ?? every(PROCESS_POLL_MS, check)
+  return watch
+}
+
+/** @param check is called once: the process may have ended before, and another one have its number */
+function watchAlive(pid: number, end: () => void, check: () => void): Watch | undefined {
+  const announced = openWatch(pid, end)
+  if (announced === undefined) return undefined
+  const once = setImmediate(check)
   return {
     close: () => {
-      clearInterval(timer)
+      clearImmediate(once)
+      announced.close()
     },
   }
 }
 
 /** Calls `onChange` whenever the mounts of this namespace may have changed. Does not keep this process alive. */
 export function watchMounts(onChange: () => void): Watch {
-  const timer = setInterval(onChange, MOUNTS_POLL_MS).unref()
+  let settling: NodeJS.Timeout | undefined
+  const announced = openWatch(0, () => {
+    settling ??= setTimeout(() => {
+      settling = undefined
+      onChange()
+    }, MOUNTS_SETTLE_MS).unref()
+  })
+  if (announced === undefined) return every(MOUNTS_POLL_MS, onChange)
+  return {
+    close: () => {
+      clearTimeout(settling)
+      announced.close()
+    },
+  }
+}
+
+function openWatch(pid: number, onEvent: () => void): Watch | undefined {
+  const native = loadNative()
+  if (native === undefined) return undefined
+  try {
+    return new native.Watch({ pid, onEvent })
+  } catch (error) {
+    log.info({ pid }, `Looking by the clock: ${messageOf(error)}`)
+    return undefined
+  }
+}
+
+function every(milliseconds: number, look: () => void): Watch {
+  const timer = setInterval(look, milliseconds).unref()
   return {
     close: () => {
       clearInterval(timer)
