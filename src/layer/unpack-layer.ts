@@ -111,6 +111,6 @@ function warnOfSlowness(onWarning: UnpackOptions['onWarning']): void {
   isWarned = true
   const why = nativeUnavailableReason() ?? 'unknown'
   const warning = `the addon is missing (${why}): gzip layers are unpacked whole, which is slow`
-  log.warn({}, warning)
+  log.info({}, warning)
   onWarning?.(warning)
 }

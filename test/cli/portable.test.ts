@@ -1,12 +1,15 @@
 // What is said where the addon is missing: once, by what is slow for it.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { buildImage } from '../helpers/build-image.js'
-import { leavesNothing } from '../helpers/cli-checks.js'
+import { becomes, leavesNothing } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
 import { addonSkipReason } from '../helpers/native-addon.js'
+import { spawnCli } from '../helpers/run-cli.js'
 import { simpleLayer } from '../helpers/tar-members.js'
 import { rootSkipReason } from '../helpers/with-mount.js'
 import { writeImage } from '../helpers/write-image.js'
@@ -51,6 +54,19 @@ t.test('a mount says it before its summary, a second one too', { skip }, async (
   t.equal(readFileSync(join(fixture.dir, 'at2/two'), 'utf8'), 'two\n')
   for (const path of fixture.mounts()) await fixture.ocimount(['umount', path])
   await leavesNothing(t, fixture)
+})
+
+t.test('a mount in the foreground says it once too', { skip }, async (t) => {
+  const fixture = portableFixture(t)
+  const mountpoint = fixture.mountpoint()
+  const env = { ...fixture.env, OCIMOUNT_NATIVE: '0' }
+  const server = spawnCli(['-f', writeTwoLayers(fixture.dir, 'gzip'), mountpoint], { env })
+  const said = text(server.stderr ?? Readable.from([]))
+  t.ok(await becomes(() => existsSync(join(mountpoint, 'one'))))
+  t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
+  const lines = (await said).split('\n')
+  t.equal(lines[0], `ocimount: warning: ${SLOW_MOUNT}`)
+  t.equal(lines.length, 3, lines.join('\n'))
 })
 
 t.test('--quiet does not say it, --json says it in the document', { skip }, async (t) => {
