@@ -8,6 +8,7 @@ import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { hostPlatform } from '../image/platform.js'
 import { readMountinfo, type MountEntry } from '../mount/mountinfo.js'
 import { isAtOrBelow } from './container-path.js'
+import { parseEnvFile } from './option-values.js'
 import { HOST_NETWORK_FILES, type HostFacts, type RequestedMount } from './options.js'
 import type { IdMapping } from '../mount/id-maps.js'
 import type { RuntimeMount } from './runtime-config.js'
@@ -67,6 +68,24 @@ export async function readSeccompProfile(path: string): Promise<SeccompProfile> 
     if (systemErrorCode(error) === undefined) throw error
     throw fileNotFound('read seccomp profile', path, error)
   }
+}
+
+/**
+ * Reads files of environment variables, in their order, with the caller's own environment for names alone.
+ *
+ * @throws OcimountError `FILE_NOT_FOUND`, `USAGE` of {@link parseEnvFile}
+ */
+export async function readEnvFiles(paths: readonly string[]): Promise<string[]> {
+  const entries: string[] = []
+  for (const path of paths) {
+    try {
+      entries.push(...parseEnvFile(await readFile(path), escapeText(path), process.env))
+    } catch (error) {
+      if (systemErrorCode(error) === undefined) throw error
+      throw fileNotFound('read environment file', path, error)
+    }
+  }
+  return entries
 }
 
 /**

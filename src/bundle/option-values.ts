@@ -27,6 +27,40 @@ export function parseEnv(
 }
 
 /**
+ * Parses what an --env-file holds: a line as --env has it each, with blank lines and those that begin with `#` left out. Quotes are
+ * part of a value, and white space at a line's beginning is not.
+ *
+ * @param path escaped, for the message
+ * @throws OcimountError `USAGE` for bytes that are no text, and a line with an empty name or white space in it
+ */
+export function parseEnvFile(
+  bytes: Uint8Array,
+  path: string,
+  own: Readonly<Record<string, string | undefined>>,
+): string[] {
+  const fail = (line: number, why: string): never => {
+    throw new OcimountError('USAGE', `Cannot use line ${line} of ${path}: ${why}`)
+  }
+  return decodeLines(bytes, path).flatMap((line, index) => {
+    const text = line.trimStart()
+    if (text === '' || text.startsWith('#')) return []
+    const [name = ''] = text.split('=')
+    if (name === '') fail(index + 1, 'the variable has no name')
+    if (/\s/.test(name)) fail(index + 1, `there is white space in the name ${quote(name)}`)
+    if (text.includes('\0')) fail(index + 1, 'there is a NUL in it')
+    return parseEnv([text], own)
+  })
+}
+
+function decodeLines(bytes: Uint8Array, path: string): string[] {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes).split(/\r?\n/)
+  } catch (error) {
+    throw new OcimountError('USAGE', `Cannot use ${path}: it is not UTF-8`, { cause: error })
+  }
+}
+
+/**
  * Parses --entrypoint: a JSON array of strings, or a program without arguments; an empty text is no entrypoint.
  *
  * @throws OcimountError `USAGE` for another array

@@ -9,6 +9,7 @@ export interface ContainerArguments {
   readonly args: readonly string[] | undefined
   readonly profile: ProfileName
   readonly env: readonly string[]
+  readonly envFile: readonly string[]
   readonly user: string | undefined
   readonly workdir: string | undefined
   readonly entrypoint: string | undefined
@@ -49,6 +50,7 @@ const flag = (describe: string, more: Options = {}): Options => ({
 /** Options of both commands. */
 export const CONTAINER_OPTIONS: Readonly<Record<string, Options>> = {
   env: list('NAME=VALUE, or NAME for the value it has here', { alias: 'e' }),
+  'env-file': list('File with a line as --env has it for each variable; --env wins'),
   user: text('USER[:GROUP], names or numbers', { alias: 'u' }),
   workdir: text('Working directory', { alias: 'w' }),
   entrypoint: { type: 'string', describe: 'Program, or JSON array; empty: none' },

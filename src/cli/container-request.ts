@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { parseCapability } from '../bundle/capabilities.js'
-import { locateMounts, readSeccompProfile } from '../bundle/host-facts.js'
+import { locateMounts, readEnvFiles, readSeccompProfile } from '../bundle/host-facts.js'
 import { parseIdMappings } from '../bundle/id-mapping.js'
 import { parseMount, parseSize, parseVolume } from '../bundle/mount-options.js'
 import {
@@ -24,7 +24,7 @@ export interface SentOptions extends Omit<BundleOptions, 'annotations'> {
 /**
  * Parses the values.
  *
- * @throws OcimountError `USAGE`, `FILE_NOT_FOUND` for a source or a profile that is not there
+ * @throws OcimountError `USAGE`, `FILE_NOT_FOUND` for a file that is not there
  */
 export async function parseContainerOptions(
   args: ContainerArguments,
@@ -36,7 +36,11 @@ export async function parseContainerOptions(
     profile: args.profile,
     args: args.args,
     entrypoint: parseIfGiven(args.entrypoint, parseEntrypoint),
-    env: parseEnv(args.env, process.env),
+    // Of one name the last value counts.
+    env: [
+      ...(await readEnvFiles(args.envFile.map((path) => resolve(cwd, path)))),
+      ...parseEnv(args.env, process.env),
+    ],
     user: args.user,
     workdir: args.workdir,
     hostname: parseIfGiven(args.hostname, parseHostname),

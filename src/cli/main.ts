@@ -11,6 +11,7 @@ const args = process.argv.slice(2)
 
 try {
   checkWorkingDirectory()
+  if (args.some((arg) => arg.startsWith('--env-file'))) forgetEnvFiles()
   if (isRun(args) && process.geteuid?.() !== 0) {
     const { enterUserNamespace } = await import('./user-namespace.js')
     await enterUserNamespace(args)
@@ -34,6 +35,15 @@ function checkWorkingDirectory(): void {
     throw new OcimountError('FILE_NOT_FOUND', `Cannot use the working directory: ${why}`, {
       cause: error,
     })
+  }
+}
+
+/** Node.js takes --env-file for its own option wherever it stands, and gives itself what is meant for the container. */
+function forgetEnvFiles(): void {
+  const given = readFileSync('/proc/self/environ', 'utf8').split('\0')
+  const names = new Set(given.map((entry) => entry.split('=')[0]))
+  for (const name of Object.keys(process.env)) {
+    if (!names.has(name)) Reflect.deleteProperty(process.env, name)
   }
 }
 

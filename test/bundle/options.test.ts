@@ -9,6 +9,7 @@ import {
   parseCpus,
   parseEntrypoint,
   parseEnv,
+  parseEnvFile,
   parseHostname,
   parsePidsLimit,
 } from '../../src/bundle/option-values.js'
@@ -112,6 +113,17 @@ t.test('parseEnv()', async (t) => {
     'B=',
   ])
   refuse(t, (text) => parseEnv([text], own), ['', '=x'])
+})
+
+t.test('parseEnvFile()', async (t) => {
+  const own = { SET: 'x y' }
+  const parse = (text: string | Buffer): string[] => parseEnvFile(Buffer.from(text), 'f', own)
+  const text = '\ufeffA=1\r\n\n  # B=2\n\t C="3" # 4\nSET\nUNSET\nD= e \nA=2\nF=a=b'
+  t.strictSame(parse(text), ['A=1', 'C="3" # 4', 'SET=x y', 'D= e ', 'A=2', 'F=a=b'])
+  t.strictSame(parse(''), [])
+  refuse(t, parse, ['=x', 'A=1\n=x', 'A B=1', 'export A=1', 'A\tB', 'A=\0'])
+  t.throws(() => parse('A=1\nA B=1'), { message: /line 2 of f: there is white space in the name/ })
+  t.throws(() => parse(Buffer.from([65, 61, 255])), { code: 'USAGE', message: /not UTF-8/ })
 })
 
 t.test('parseEntrypoint()', async (t) => {

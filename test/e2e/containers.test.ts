@@ -63,6 +63,13 @@ for (const { name: runtime, skip } of RUNTIME_CASES) {
         join(images ?? '', 'hello-world'),
       ])
       t.match(hello, { status: 0, stdout: /Hello from Docker!/ })
+      const variables = join(fixture.dir, 'variables')
+      writeFileSync(variables, 'OCIMOUNT_CACHE_SIZE=huge\nA=file\nB=file\n')
+      const env = ['run', '--runtime', runtime, '--env-file', variables, '-e', 'B=option']
+      const echo = ['sh', '-c', 'echo $A $B $OCIMOUNT_CACHE_SIZE']
+      t.match(await fixture.ocimount([...env, busybox, '--', ...echo]), {
+        ...{ status: 0, stdout: 'file option huge\n', stderr: '' },
+      })
       await leavesNoContainer(t, fixture)
     },
   )
