@@ -2,11 +2,14 @@
 //
 //   DIR/config.json  DIR/<files>  DIR/rootfs/  (DIR/upper/  DIR/work/, made by the overlay)
 
-import { lstat, mkdir, mkdtemp, readdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
+import { randomBytes } from 'node:crypto'
+import { lstat, mkdir, readdir, realpath, rename, rm, writeFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import type { Conversion } from './conversion.js'
+import type { UnfinishedBundle } from '../mount/lower-record.js'
+import { inodeOf } from '../mount/tear-down.js'
 import { letThrough } from './passage.js'
 import { encodeRuntimeConfig } from './runtime-config.js'
 
@@ -41,13 +44,22 @@ export async function checkBundlePlace(directory: string): Promise<string> {
 /**
  * Writes a bundle at a place that `checkBundlePlace` accepted: all of it, or nothing.
  *
+ * @param note keeps what is to be removed should this process be killed; called before there is anything, and again when it is
+ *   known which directory it is
  * @throws OcimountError `MOUNTPOINT_INVALID`, `STORAGE_FULL`, `STORAGE_FAILED`
  */
-export async function writeBundle(place: string, conversion: Conversion): Promise<void> {
-  let fresh: string | undefined
+export async function writeBundle(
+  place: string,
+  conversion: Conversion,
+  note?: (bundle: UnfinishedBundle) => Promise<void>,
+): Promise<void> {
+  const name = `.${basename(place).slice(0, 100)}-${randomBytes(6).toString('hex')}`
+  const bundle = { directory: place, fresh: join(dirname(place), name) }
+  const { fresh } = bundle
+  await note?.(bundle)
   try {
-    // Mode 0700.
-    fresh = await mkdtemp(join(dirname(place), `.${basename(place).slice(0, 100)}-`))
+    await mkdir(fresh, { mode: 0o700 })
+    await note?.({ ...bundle, inode: await inodeOf(fresh) })
     await writeFile(join(fresh, 'config.json'), encodeRuntimeConfig(conversion.config), {
       mode: 0o600,
     })
@@ -59,7 +71,8 @@ export async function writeBundle(place: string, conversion: Conversion): Promis
     // Takes the place of an empty directory, and of nothing else.
     await rename(fresh, place)
   } catch (error) {
-    if (fresh !== undefined) await rm(fresh, { recursive: true, force: true })
+    await rm(fresh, { recursive: true, force: true })
+    if (error instanceof OcimountError) throw error
     const code = systemErrorCode(error)
     if (code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR') {
       throw refused(place, 'something else was put there meanwhile', error)

@@ -15,6 +15,7 @@ import { escapeName } from '../byte-string.js'
 import { configureLogger } from '../logger.js'
 import { formatPlatform } from '../image/platform.js'
 import type { IdMaps } from '../mount/id-maps.js'
+import type { LowerDirectory } from '../mount/lower.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import { receivedOptions } from './container-request.js'
@@ -66,7 +67,7 @@ async function start(
     ...{ hooks, cleanup },
     spareDirectory: place?.directory,
   })
-  const prepared = await prepareBundle(request, open, directory)
+  const prepared = await prepareBundle(request, open, { directory, place })
   written.push(directory)
   const { rootfs } = prepared
   if (rootfs !== open.rootfs) cleanup.add(() => rootfs.close())
@@ -102,7 +103,7 @@ async function start(
 async function prepareBundle(
   request: BundleRequest,
   { image, rootfs }: RootfsToServe,
-  directory: string,
+  { directory, place }: { readonly directory: string; readonly place: LowerDirectory | undefined },
 ): Promise<{
   readonly rootfs: RootfsToServe['rootfs']
   readonly warnings: readonly string[]
@@ -126,7 +127,7 @@ async function prepareBundle(
   const layer = generatedLayer(plan)
   const whole = layer === undefined ? rootfs : await rootfs.withLayer(layer)
   try {
-    await writeBundle(directory, conversion)
+    await writeBundle(directory, conversion, place?.noteBundle)
   } catch (error) {
     if (whole !== rootfs) await whole.close()
     throw error

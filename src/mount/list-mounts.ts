@@ -13,7 +13,7 @@ import { FUSE_TYPE, isOurMount, mountAt, readMountinfo, type MountEntry } from '
 import { locateMountpoint } from './mountpoint.js'
 import { existingRuntimeDirs } from './runtime-dir.js'
 import { currentMountNamespace, readRecord, type MountRecord } from './state.js'
-import { tearDown } from './tear-down.js'
+import { removeUnfinished, tearDown } from './tear-down.js'
 import { detach } from './unmount.js'
 
 /** A live mount and where its state is. */
@@ -174,6 +174,7 @@ async function cleanUpOther(directory: string, name: string): Promise<void> {
   if (judgeOwner(lower.owner) !== 'dead') return
   try {
     await detachInside(directory, await readMountinfo())
+    if (lower.bundle !== undefined) await removeUnfinished(lower.bundle)
     await rm(directory, { recursive: true, force: true })
   } catch (error) {
     log.warn({ id: lower.id }, `Cannot clean up: ${messageOf(error)}`)

@@ -14,12 +14,23 @@ import { readRecordFile } from './state-directory.js'
 export const LOWER_RECORD = 'lower.json'
 const ID = /^[0-9a-f]{12}$/
 
+/** A bundle that is being made: where, and which directory is to get that name. */
+export interface UnfinishedBundle {
+  readonly directory: string
+  /** Its first name, which is nobody else's. */
+  readonly fresh: string
+  /** Its inode, once it exists; another one at `directory` is not ours. */
+  readonly inode?: string | undefined
+}
+
 /** JSON-safe. */
 export interface LowerRecord {
   readonly version: 1
   readonly id: string
   /** What two mounts must have in common to share it; undefined while it is not usable. */
   readonly key?: string
+  /** Goes with a process that dies before it is mounted. */
+  readonly bundle?: UnfinishedBundle
   readonly pid: number
   /** See cache/process-owner.ts. */
   readonly owner: string

@@ -15,7 +15,7 @@ import { log } from '../logger.js'
 import type { Attachment } from './attachment.js'
 import { serveControl, type ControlServer } from './control.js'
 import type { DriverName, MountFlags, MountTarget } from './driver.js'
-import { LOWER_RECORD, lowerPath, type LowerRecord } from './lower-record.js'
+import { LOWER_RECORD, lowerPath, type LowerRecord, type UnfinishedBundle } from './lower-record.js'
 import { mountLower, type RootfsMount } from './mount.js'
 import { readMountinfo } from './mountinfo.js'
 import { Reference, type ReferenceBase } from './reference.js'
@@ -42,6 +42,8 @@ export interface LowerDirectory {
   readonly id: string
   readonly directory: string
   readonly logPath: string
+  /** Has a bundle removed when this process is killed before it is mounted in. */
+  readonly noteBundle: (bundle: UnfinishedBundle) => Promise<void>
   remove(): Promise<void>
 }
 
@@ -58,6 +60,7 @@ export async function createLowerDirectory(): Promise<LowerDirectory> {
     id,
     directory,
     logPath: join(directory, 'log'),
+    noteBundle: (bundle) => writeRecord(directory, LOWER_RECORD, { ...recordOf(id), bundle }),
     remove: () => rm(directory, { recursive: true, force: true }),
   }
 }
@@ -120,7 +123,7 @@ export class Lower {
     }
   }
 
-  /** Lets other processes find it by its key. */
+  /** Lets other processes find it by its key. A bundle that was noted is finished by then. */
   async publish(key: string): Promise<void> {
     await writeRecord(this.#place.directory, LOWER_RECORD, recordOf(this.#place.id, key))
   }

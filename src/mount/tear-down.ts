@@ -1,10 +1,11 @@
 // Takes away what stands on a mount, in the right order: the container, the mount, the bundle, the record.
 
-import { rm } from 'node:fs/promises'
+import { rm, stat } from 'node:fs/promises'
 import { escapeText } from '../byte-string.js'
-import { OcimountError } from '../errors.js'
+import { OcimountError, systemErrorCode } from '../errors.js'
 import { log } from '../logger.js'
-import { readMountinfo } from './mountinfo.js'
+import type { UnfinishedBundle } from './lower-record.js'
+import { readMountinfo, type MountEntry } from './mountinfo.js'
 import { runTool } from './run-tool.js'
 import type { ContainerRecord, MountRecord } from './state.js'
 
@@ -32,14 +33,42 @@ export async function deleteContainer({ id, runtime }: ContainerRecord): Promise
   if (status !== 0) log.info({ id }, `The runtime did not delete the container: ${message}`)
 }
 
+/** Removes what a process that died while it made a bundle left of it. One with a mount in it is finished, and another's. */
+export async function removeUnfinished({
+  directory,
+  fresh,
+  inode,
+}: UnfinishedBundle): Promise<void> {
+  await rm(fresh, { recursive: true, force: true })
+  if (inode === undefined || (await inodeOf(directory)) !== inode) return
+  if ((await findMountIn(directory)) === undefined) {
+    await rm(directory, { recursive: true, force: true })
+  }
+}
+
+/** Names the inode at a path; undefined where there is none. */
+export async function inodeOf(path: string): Promise<string | undefined> {
+  try {
+    const { dev, ino } = await stat(path, { bigint: true })
+    return `${dev}:${ino}`
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ENOENT') throw error
+    return undefined
+  }
+}
+
+async function findMountIn(directory: string): Promise<MountEntry | undefined> {
+  const entries = await readMountinfo()
+  return entries.find(({ mountpoint }) => mountpoint.startsWith(`${directory}/`))
+}
+
 /**
  * Removes a bundle and what was written in it, unless something is still mounted there.
  *
  * @throws OcimountError `MOUNT_FAILED`
  */
 export async function removeBundle(directory: string): Promise<void> {
-  const entries = await readMountinfo()
-  const inside = entries.find(({ mountpoint }) => mountpoint.startsWith(`${directory}/`))
+  const inside = await findMountIn(directory)
   if (inside !== undefined) {
     throw new OcimountError(
       'MOUNT_FAILED',
