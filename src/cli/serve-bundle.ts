@@ -3,7 +3,7 @@
 //   opening ──▶ indexing ──▶ config.json ──▶ mount points that the tree lacks, as one more layer ──▶ attach (serve-shared.ts)
 
 import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { convertConfig } from '../bundle/convert.js'
 import { readHostFacts } from '../bundle/host-facts.js'
@@ -141,9 +141,13 @@ async function prepareBundle(
   }
 }
 
+/** A hook has nothing of this environment, in which the user may have said where the state of mounts is. */
 function unmountCommand(directory: string): readonly [string, ...string[]] {
   const script = fileURLToPath(new URL('./main.js', import.meta.url))
-  return [process.execPath, script, 'umount', '--lazy', '--quiet', directory]
+  const command = [process.execPath, script, 'umount', '--lazy', '--quiet', directory] as const
+  const named = process.env['OCIMOUNT_RUNTIME_DIR'] ?? ''
+  if (named === '') return command
+  return ['/usr/bin/env', `OCIMOUNT_RUNTIME_DIR=${resolve(named)}`, ...command]
 }
 
 function summarise({
