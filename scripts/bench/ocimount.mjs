@@ -42,6 +42,11 @@ export class Ocimount {
     }
   }
 
+  /** Runs a command; gives seconds and what it printed. */
+  command(name, args) {
+    return run(this.node, [command, name, ...args])
+  }
+
   umount(...options) {
     run(this.node, [command, 'umount', ...options, this.mountpoint])
   }

@@ -31,13 +31,20 @@ const FILESYSTEMS = {
   squashfs: "the kernel's squashfs, zstd",
   squashfuse: 'squashfuse_ll, zstd',
 }
+const RUNS = {
+  runtime: 'the runtime alone, over a mounted bundle',
+  'first-cold': 'first run, uncompressed, cold',
+  second: 'second run, uncompressed',
+  umoci: 'umoci unpack and the runtime, gzip, cold',
+  podman: 'podman load and podman run, cold',
+}
 const PICTURE = '![The medians below as bars](scripts/bench/speed.svg)'
 const TASKS = { find: 'find', tar: 'tar', read: 'cat', numpy: 'import numpy' }
 
 /** Gives the Markdown of all that was measured. */
 export function describe({ machine, runs, samples: values }) {
   const samples = new Samples(values)
-  const parts = [mounts, registry, reading, readers, memory]
+  const parts = [mounts, running, registry, reading, readers, memory]
     .map((part) => part(samples))
     .filter(Boolean)
   return [`${machine}; medians of ${runs}.`, ...parts].join('\n\n')
@@ -75,6 +82,22 @@ function registry(samples) {
     'of the download',
   ]
   return table(header, rows)
+}
+
+function running(samples) {
+  const wall = (name) => samples.median(`run.${name}.wall`)
+  const runtime = wall('runtime')
+  if (runtime === undefined) return undefined
+  const rows = Object.entries(RUNS).map(([name, what]) => [
+    what,
+    seconds(wall(name)),
+    name === 'runtime' ? '' : seconds(wall(name) - runtime),
+    times(samples.ratio(`run.${name}.wall`, 'run.first-cold.wall')),
+  ])
+  return table(
+    ['`/bin/true` in a container', 'wall', 'without the runtime', 'of the first run'],
+    rows,
+  )
 }
 
 function reading(samples) {

@@ -10,6 +10,8 @@ const packages = {
   squashfuse_ll: 'squashfuse',
   'mkfs.erofs': 'erofs-utils',
   'g++': 'g++',
+  runc: 'runc',
+  podman: 'podman',
 }
 
 /** Throws one line that names all that is missing. */

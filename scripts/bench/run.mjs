@@ -1,6 +1,6 @@
 // Measures what a user waits for, ours and the alternatives in turn in one run, medians and ratios.
 //
-//   npm run bench -- [--runs 5] [--only mount,read,readers,memory,registry] [--json FILE] [--readme] [--images DIR]
+//   npm run bench -- [--runs 5] [--only mount,run,read,readers,memory,registry] [--json FILE] [--readme] [--images DIR]
 //
 // As root, after scripts/setup --tests. --readme puts the figures and the picture into the README. The images are real: see
 // images.mjs and scripts/make-debian-image; they are made once. Nothing else should run meanwhile.
@@ -18,12 +18,14 @@ import { measureMounts } from './part-mount.mjs'
 import { measureReaders } from './part-readers.mjs'
 import { measureReading } from './part-read.mjs'
 import { measureRegistry } from './part-registry.mjs'
+import { measureRuns } from './part-run.mjs'
 import { describe, updateReadme } from './report.mjs'
 import { checkRequirements } from './requirements.mjs'
 import { describeTargets } from './targets.mjs'
 
 const PARTS = {
   mount: measureMounts,
+  run: measureRuns,
   read: measureReading,
   readers: measureReaders,
   memory: measureMemory,
@@ -51,6 +53,7 @@ const images = prepareImages(options.images)
 const work = mkdtempSync('/var/tmp/ocimount-bench-')
 // What is mounted is known to this run alone.
 process.env.OCIMOUNT_RUNTIME_DIR = join(work, 'run')
+process.env.OCIMOUNT_DATA_DIR = join(work, 'data')
 const ocimount = new Ocimount(work)
 process.on('exit', () => {
   spawnSync('umount', ['-l', ocimount.mountpoint], { stdio: 'ignore' })

@@ -19,6 +19,18 @@ export function checkTargets(samples) {
   const second = 'mount.plain-second.wall'
   atMost('second mount, uncompressed, of the floor', second, 'mount.floor.wall', 1.8)
 
+  const first = 'run.first-cold.wall'
+  for (const [name, what, limit] of [
+    ['umoci', 'umoci unpack and the runtime, of the first run, cold', 12],
+    ['podman', 'podman load and run, of the first run, cold', 4],
+  ]) {
+    const ratio = samples.ratio(`run.${name}.wall`, first)
+    add(what, ratio, limit, times, ratio >= limit)
+  }
+  const own = difference('run.second.wall', 'run.runtime.wall')
+  const floors = own / samples.median('run.floor.wall')
+  add('second run without the runtime, of the floor', floors, 2.2, times)
+
   const read = (driver, task, state, other, limit) =>
     atMost(
       `${driver}: ${task}, ${state}, of ${other}`,
