@@ -1,6 +1,7 @@
-// What other programs do with a mount or a bundle of ours: podman over a mounted image, a runtime that unmounts by a hook.
+// What other programs do with a mount or a bundle of ours: podman over a mounted image, a unit of systemd, a runtime that unmounts
+// by a hook.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { becomes, leavesNothing } from '../helpers/cli-checks.js'
@@ -42,6 +43,18 @@ t.test(
     t.match(await fixture.ocimount(['umount', mountpoint]), { status: 0 })
     await run(['umount', join(fixture.dir, 'storage/overlay')])
     await leavesNothing(t, fixture)
+  },
+)
+
+t.test(
+  'the unit of the README is one that systemd understands',
+  { skip: missingTool('systemd-analyze', '--version') },
+  async (t) => {
+    const unit = /```ini\n(\[Unit\][^`]*)```/.exec(readFileSync('README.md', 'utf8'))?.[1] ?? ''
+    t.match(unit, 'Where=/mnt/app\n')
+    const path = join(cliFixture(t).dir, 'mnt-app.mount')
+    writeFileSync(path, unit)
+    t.match(await run(['systemd-analyze', 'verify', path]), { status: 0, stdout: '', stderr: '' })
   },
 )
 
