@@ -35,7 +35,8 @@ export async function enterUserNamespace(args: readonly string[]): Promise<void>
     )
   }
   const script = fileURLToPath(new URL('./main.js', import.meta.url))
-  const command = [unshare, ...options, '--', process.execPath, script, ...args]
+  // Node.js would take --env-file for its own.
+  const command = [unshare, ...options, '--', process.execPath, '--', script, ...args]
   // As root of the namespace the defaults would be those of the host's root.
   const environment = {
     ...process.env,
