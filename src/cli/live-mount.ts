@@ -9,6 +9,7 @@ import type { DriverLimit } from '../mount/driver.js'
 import { releaseMemory } from '../mount/release-memory.js'
 import type { MountChange, MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
+import type { Image } from '../source/image.js'
 import type { MountSummary } from './mount-summary.js'
 
 /** Any time; a timer is what keeps Node.js from ending. */
@@ -24,6 +25,7 @@ export interface StayHooks {
 /** A mount that is up, and what it was made of. */
 export interface LiveMount {
   readonly state: MountState
+  readonly image: Image
   readonly rootfs: Rootfs
   readonly mount: RootfsMount
   readonly summary: MountSummary
@@ -34,13 +36,13 @@ export interface LiveMount {
  * when it is verified, where the hooks say so.
  */
 export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise<'gone' | 'left'> {
-  const { state, mount, rootfs } = live
+  const { state, mount, rootfs, image } = live
   const ending = new AbortController()
   const control = await serveControl(state.directory, {
     status: async (): Promise<MountStatus> => ({
       record: state.record,
       summary: live.summary,
-      ...factsOf(rootfs, await mount.listLimits()),
+      ...factsOf(image, rootfs, await mount.listLimits()),
     }),
     unmount: async ({ lazy }) => {
       await mount.unmount({ lazy })
@@ -94,10 +96,13 @@ async function hashed(verification: Promise<Outcome>, signal: AbortSignal): Prom
 
 /** What `status` tells of a mount beside its record. */
 export function factsOf(
+  image: Image,
   rootfs: Rootfs,
   limits: readonly DriverLimit[],
 ): Readonly<Record<string, unknown>> {
   return {
+    warnings: image.warnings,
+    registry: image.registry(),
     limits: limits.map(({ path, ...limit }) => ({ ...limit, path: escapeName(path) })),
     devices: rootfs.devices.map((device) => ({
       size: device.size,

@@ -106,9 +106,11 @@ async function start(
     driver: mount.driver,
     verification: summary.verification,
   })
-  const finished = serveUntilGone({ state, rootfs, mount, summary }, hooks).then(async (how) => {
-    end.isLeft = how === 'left'
-    await cleanup.run()
-  })
+  const finished = serveUntilGone({ state, image, rootfs, mount, summary }, hooks).then(
+    async (how) => {
+      end.isLeft = how === 'left'
+      await cleanup.run()
+    },
+  )
   return { summary, finished }
 }

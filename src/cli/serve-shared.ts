@@ -154,7 +154,7 @@ async function becomeServer(
   open: RootfsToServe,
   { attachment, place, hooks: { signal }, cleanup, key }: AttachRequest & { readonly key: string },
 ): Promise<Attached> {
-  const { rootfs, cache } = open
+  const { image, rootfs, cache } = open
   const ending = new AbortController()
   const lower = await Lower.start(place, rootfs, {
     driver: request.driver,
@@ -166,7 +166,7 @@ async function becomeServer(
         rootfsKey: rootfs.key,
         verification: rootfs.isVerified ? 'verified' : 'pending',
       }),
-      describe: async () => factsOf(rootfs, await lower.mount.listLimits()),
+      describe: async () => factsOf(image, rootfs, await lower.mount.listLimits()),
       verify: () => rootfs.verify({ signal: ending.signal }),
       exclusively: (mountpoint, work) => oneAtATime(mountpoint, { cache }, work),
     },

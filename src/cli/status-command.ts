@@ -5,6 +5,7 @@ import { isOcimountError, OcimountError } from '../errors.js'
 import { requestStatus } from '../mount/control.js'
 import { findMount, listMounts, type FoundMount } from '../mount/list-mounts.js'
 import type { MountRecord } from '../mount/state.js'
+import type { RegistryActivity } from '../source/file-tree.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
 import { driverText, formatBytes, printJson, printResult } from './output.js'
@@ -77,6 +78,24 @@ function placeOf({ size, presentBytes }: DeviceStatus): string {
     : `${formatBytes(presentBytes)} of ${formatBytes(size)} in the cache`
 }
 
+/** What a registry gave for this mount, and what went wrong with it, overcome or not. */
+function registryOf(status: Status): [string, string][] {
+  const activity = status['registry'] as RegistryActivity | undefined
+  if (activity === undefined) return []
+  const { layers, lastError } = activity
+  const sum = (values: readonly number[]): string =>
+    formatBytes(values.reduce((total, value) => total + value, 0))
+  const size = sum(layers.map((layer) => layer.size))
+  const fetched = layers.map((layer) => layer.fetched)
+  const came = fetched.some((bytes) => bytes > 0) ? `${sum(fetched)} fetched` : 'nothing fetched'
+  return [
+    ['Registry', `${came} for layers of ${size}`],
+    ...(lastError === undefined
+      ? []
+      : [['Last failure', `${lastError.message} (${lastError.time})`] as [string, string]]),
+  ]
+}
+
 function format(status: Status): string {
   const { image, error } = status
   const rows: [string, string | undefined][] = [
@@ -91,6 +110,8 @@ function format(status: Status): string {
     ['Error', error === undefined ? undefined : `${error.message} [${error.code}]`],
     ['Since', status.since],
     ['Process', status.pid === null ? 'none' : String(status.pid)],
+    ...((status['warnings'] ?? []) as string[]).map((text): [string, string] => ['Warning', text]),
+    ...registryOf(status),
     ...limitsOf(status).map((limit): [string, string] => ['Not shown', limit]),
     ...layersOf(status),
   ]

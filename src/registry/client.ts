@@ -54,6 +54,12 @@ export interface FetchedManifest {
   readonly mediaType: string | undefined
 }
 
+export interface RegistryFailure {
+  readonly message: string
+  /** When, as ISO 8601 has it. */
+  readonly time: string
+}
+
 /** One repository. To be closed. */
 export class RegistryClient {
   readonly #name: string
@@ -64,6 +70,7 @@ export class RegistryClient {
   /** Where the bytes of a blob came from that turned out to be wrong. */
   readonly #distrusted = new Map<Digest, Set<BlobServer>>()
   readonly #lastUsed = new Map<Digest, BlobServer>()
+  #lastFailure: RegistryFailure | undefined
 
   constructor(
     name: { readonly domain: string; readonly repository: string },
@@ -71,7 +78,12 @@ export class RegistryClient {
   ) {
     const { isInsecure = false, env = process.env, timeouts, authFile, mirrorFiles } = options
     this.#name = escapeText(`${name.domain}/${name.repository}`)
-    this.#retries = { ...DEFAULT_RETRIES, ...options.retries }
+    this.#retries = {
+      ...{ ...DEFAULT_RETRIES, ...options.retries },
+      onFailure: ({ message }) => {
+        this.#lastFailure = { message, time: new Date().toISOString() }
+      },
+    }
     this.#transport = new Transport({ env, timeouts, userAgent: USER_AGENT })
     const siteOptions = {
       ...{ transport: this.#transport, retries: this.#retries, env, authFile },
@@ -161,6 +173,11 @@ export class RegistryClient {
     known.add(server)
     this.#distrusted.set(digest, known)
     return (await this.#serversFor(digest, [])).length > 0
+  }
+
+  /** The last thing that went wrong with any server, also where another attempt or another server did better. */
+  get lastFailure(): RegistryFailure | undefined {
+    return this.#lastFailure
   }
 
   /** Closes all connections. */

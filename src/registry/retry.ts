@@ -12,6 +12,8 @@ export interface RetryPolicy {
   readonly longestMs: number
   /** A server that wants to be left alone for longer is not waited for. */
   readonly longestWaitMs: number
+  /** Called with each failure, also where the next attempt may succeed. */
+  readonly onFailure?: ((error: RegistryError) => void) | undefined
 }
 
 export const DEFAULT_RETRIES: RetryPolicy = {
@@ -43,8 +45,10 @@ export class Retries {
    * @throws the error itself when another attempt is no use or was the last; OcimountError `INTERRUPTED`
    */
   async pauseAfter(error: unknown): Promise<void> {
-    if (!(error instanceof RegistryError) || !error.isTransient) throw error
-    const { attempts, firstMs, longestMs, longestWaitMs } = this.#policy
+    if (!(error instanceof RegistryError)) throw error
+    const { attempts, firstMs, longestMs, longestWaitMs, onFailure } = this.#policy
+    onFailure?.(error)
+    if (!error.isTransient) throw error
     this.#failures++
     const { retryAfterMs } = error
     if (this.#failures >= attempts || (retryAfterMs ?? 0) > longestWaitMs) throw error

@@ -1,8 +1,9 @@
 // A named set of files, the way an image is stored: a directory of the host or the members of an archive.
 
 import type { Descriptor } from '../image/descriptor.js'
-import type { DiffId } from '../image/digest.js'
+import type { Digest, DiffId } from '../image/digest.js'
 import type { FileRegion, LayerBlob } from '../layer/layer-blob.js'
+import type { RegistryFailure } from '../registry/client.js'
 
 /**
  * Finds files by name and reads them.
@@ -39,5 +40,20 @@ export interface FileTree {
   bring?(descriptor: Descriptor): Promise<void>
   /** Gives a layer that lies elsewhere, to be fetched when it is wanted; in the same trees. */
   layer?(descriptor: Descriptor, diffId: DiffId): LayerBlob
+  /** Tells what was had from elsewhere so far; in the same trees. */
+  activity?(): RegistryActivity
   close(): void
+}
+
+/** What a registry had to do with an image. */
+export interface RegistryActivity {
+  readonly layers: readonly {
+    readonly digest: Digest
+    /** Of the blob. */
+    readonly size: number
+    /** Bytes that came from the registry to this process, also those that had to come twice. */
+    readonly fetched: number
+  }[]
+  /** The last failure, also one that was overcome. */
+  readonly lastError?: RegistryFailure | undefined
 }

@@ -5,6 +5,7 @@ import type { ImageConfig } from '../image/image-config.js'
 import type { Manifest } from '../image/manifest.js'
 import type { Platform } from '../image/platform.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
+import type { RegistryActivity } from './file-tree.js'
 import type { SourceKind } from './root.js'
 
 /** One image of one platform. */
@@ -27,6 +28,8 @@ export interface Image {
   readonly layers: readonly LayerBlob[]
   /** Of an image out of a registry: the documents that it takes to find it again. */
   readonly documentDigests?: readonly Digest[]
+  /** What was had from a registry so far; undefined for an image that lies here. */
+  readonly registry: () => RegistryActivity | undefined
   /** What is odd about the image and does not keep it from being mounted. */
   readonly warnings: readonly string[]
   /** Closes the archive. The layers stay good: whoever reads them opens the file again and compares identities. */

@@ -93,6 +93,7 @@ export async function loadImage(
     layers,
     warnings,
     ...(kind === 'registry' ? { documentDigests: documents.digests } : {}),
+    registry: () => documents.tree.activity?.(),
     close,
   }
 }

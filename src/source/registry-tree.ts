@@ -12,7 +12,7 @@ import { classifyMediaType } from '../image/media-types.js'
 import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
 import type { RegistryClient } from '../registry/client.js'
 import { DirectoryTree } from './directory-tree.js'
-import type { FileTree } from './file-tree.js'
+import type { FileTree, RegistryActivity } from './file-tree.js'
 import { LocalFile } from './local-file.js'
 
 export interface RegistryTreeOptions {
@@ -29,6 +29,7 @@ export class RegistryTree implements FileTree {
   readonly isArchive = false
   readonly #options: RegistryTreeOptions
   readonly #layout: DirectoryTree
+  readonly #layers = new Map<Digest, { readonly size: number; fetched: number }>()
 
   constructor(options: RegistryTreeOptions) {
     this.path = options.name
@@ -53,6 +54,13 @@ export class RegistryTree implements FileTree {
     void this.#options.client?.close()
   }
 
+  activity(): RegistryActivity {
+    return {
+      layers: [...this.#layers].map(([digest, counts]) => ({ digest, ...counts })),
+      lastError: this.#options.client?.lastFailure,
+    }
+  }
+
   async bring(descriptor: Descriptor): Promise<void> {
     const { cache, signal } = this.#options
     const { digest } = descriptor
@@ -71,6 +79,7 @@ export class RegistryTree implements FileTree {
   layer({ digest, size, mediaType, urls }: Descriptor, diffId: DiffId): LayerBlob {
     const path = this.#options.cache.blobPath(digest)
     const descriptor = { digest, size, ...(urls === undefined ? {} : { urls }) }
+    this.#layers.set(digest, { size, fetched: 0 })
     return {
       region: { path, offset: 0, length: size, identity: NOT_THERE },
       ...{ digest, diffId, mediaType },
@@ -104,7 +113,7 @@ export class RegistryTree implements FileTree {
         ...{ size, signal, follow },
         read: (offset) => {
           client = this.#clientFor(`blob ${digest}`, digest)
-          return client.readBlob(descriptor, { offset, signal })
+          return this.#counted(digest, client.readBlob(descriptor, { offset, signal }))
         },
         onMismatch: () => client?.distrust(digest) ?? Promise.resolve(false),
         onProgress:
@@ -114,6 +123,14 @@ export class RegistryTree implements FileTree {
           }),
       }),
     )
+  }
+
+  async *#counted(digest: Digest, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    const layer = this.#layers.get(digest)
+    for await (const chunk of chunks) {
+      if (layer !== undefined) layer.fetched += chunk.length
+      yield chunk
+    }
   }
 
   /** Documents are small: one in the cache that somebody has changed is found out, and fetched again. */

@@ -77,10 +77,26 @@ t.test('mount, look, pull; then without the registry', { skip: whyNoMounts() }, 
     0,
     'no layer is fetched to look at documents',
   )
+  const digest = built.layers[0]?.digest ?? ''
+  registry.options = {
+    ...registry.options,
+    fault: ({ path, range }) =>
+      path.includes(digest) && range === undefined ? { cutAfter: 1000 } : undefined,
+  }
   await run(`docker://${name}`, mountpoint, '--authfile', authfile, '--log-level', 'debug')
   t.match(readdirSync(join(mountpoint, 'etc')).sort(), ['0', '1'])
   t.equal(await run('ls', name, '/etc', '--authfile', authfile), '0\n1\n')
-  t.match(JSON.parse(await run('status', mountpoint, '--json')), {})
+  const stored = built.layers.map((layer) => layer.stored.length)
+  t.match(JSON.parse(await run('status', mountpoint, '--json')), {
+    registry: {
+      layers: stored.map((size) => ({ size, fetched: size })),
+      lastError: { message: /^Cannot pull blob / },
+    },
+  })
+  t.match(
+    await run('status', mountpoint),
+    /^Registry: .* fetched for layers of .*\nLast failure: Cannot pull blob /m,
+  )
   await run('validate', name, '--authfile', authfile)
   await run('umount', mountpoint)
   const pulled = JSON.parse(
