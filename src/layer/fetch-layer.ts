@@ -11,7 +11,7 @@ import { layerLock, type Cache } from '../cache/cache.js'
 import { isOcimountError } from '../errors.js'
 import { openRegion } from './blob-file.js'
 import { hopFile, hopToc } from './hop-toc.js'
-import { checkDigests, lookAt } from './index-layer.js'
+import { checkDigests, findIndexedLayer, indexLayer, lookAt } from './index-layer.js'
 import type { ArrivingLayer, FetchOptions, LayerBlob } from './layer-blob.js'
 import { isDataUsable } from './layer-data.js'
 import { readToc, storeIfPossible } from './layer-store.js'
@@ -20,6 +20,7 @@ import { Slots } from './slots.js'
 import { encodeToc } from './toc-file.js'
 import type { Toc } from './toc.js'
 import { unpackLayer } from './unpack-layer.js'
+import { verifyLayer } from './verify-layer.js'
 import type { LayerLimits } from './worker-messages.js'
 
 export interface FetchLayerOptions extends Pick<FetchOptions, 'signal'> {
@@ -41,7 +42,8 @@ export interface FetchedLayer {
 }
 
 /**
- * Brings a layer in. Some are fetched at a time, in the order of the calls, by all of this process together.
+ * Brings a layer in. Some are fetched at a time, in the order of the calls, by all of this process together. One that was here
+ * and has rotted is fetched again.
  *
  * What is wrong with the bytes is told as `indexLayer` tells it.
  *
@@ -51,18 +53,49 @@ export async function fetchLayer(
   fetch: NonNullable<LayerBlob['fetch']>,
   options: FetchLayerOptions,
 ): Promise<FetchedLayer> {
+  const fetched = await bring(fetch, options)
+  const { blob } = fetched
+  const { cache, inPlace } = options
+  if (fetched.isNew || (await findIndexedLayer(blob, cache, { inPlace })) !== undefined) {
+    return fetched
+  }
+  try {
+    return { blob, toc: await indexFound(blob, options) }
+  } catch (error) {
+    if (blob.digest === undefined || !isOcimountError(error, 'DIGEST_MISMATCH')) throw error
+    if (error.details['expected'] !== blob.digest) throw error
+    await cache.dropBlob(blob.digest)
+    return bring(fetch, options)
+  }
+}
+
+async function bring(
+  fetch: NonNullable<LayerBlob['fetch']>,
+  options: FetchLayerOptions,
+): Promise<FetchedLayer & { readonly isNew: boolean }> {
   const { signal, onProgress } = options
   return fetches.run(signal, async () => {
     let toc: Toc | undefined
+    let isNew = false
     const blob = await fetch({
       signal,
       onProgress,
       follow: async (layer) => {
+        isNew = true
         toc = await indexArriving(layer, options)
       },
     })
-    return { blob, toc }
+    return { blob, toc, isNew }
   })
+}
+
+/** Indexes a blob that was in the cache already: what once was right may have rotted since, and is hashed again. */
+async function indexFound(blob: LayerBlob, options: FetchLayerOptions): Promise<Toc> {
+  const { cache, signal, limits, inPlace, onIndexProgress: onProgress } = options
+  const indexed = await indexLayer(blob, { cache, signal, limits, inPlace, onProgress })
+  const { toc, verification } = indexed
+  if (verification === 'pending') await verifyLayer(blob, { cache, toc, signal, onProgress })
+  return toc
 }
 
 /** As many as there are connections to one host; each that is followed takes some 12 MB of buffers. */

@@ -18,6 +18,8 @@ export interface GzipSourceParts {
   readonly blob: LayerBlob
   /** Gives the table of spans, from the cache or made again. */
   readonly loadTable: () => Promise<SpanTable>
+  /** Called when the blob's file is still the same and its bytes are not. */
+  readonly onRotten?: (() => Promise<void>) | undefined
 }
 
 /** Makes pieces of one layer. */
@@ -86,6 +88,7 @@ export class GzipSource implements PieceSource {
     if (status === 'bad-span' || status === 'source-changed') {
       try {
         await checkRegion(this.#handle, region)
+        if (status === 'bad-span') await this.#parts.onRotten?.()
       } catch (error) {
         if (error instanceof OcimountError) return error
         throw error

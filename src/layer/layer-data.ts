@@ -62,7 +62,13 @@ async function openSource(
   const loadTable = async (): Promise<SpanTable> =>
     (await readSpanTable(blob, digest, cache)) ?? (await remakeTable(blob, native, cache))
   try {
-    return await GzipSource.open({ native, blob, loadTable })
+    return await GzipSource.open({
+      ...{ native, blob, loadTable },
+      // The next mount fetches it again.
+      onRotten: async () => {
+        if (blob.region.path === cache.blobPath(digest)) await cache.dropBlob(digest)
+      },
+    })
   } catch (error) {
     if (isOcimountError(error)) return error
     throw error

@@ -88,16 +88,14 @@ export class RegistryTree implements FileTree {
         const here = { offset: 0, length: size, identity: NOT_THERE, isArriving: true } as const
         await this.#pull(descriptor, {
           ...others,
-          follow:
-            follow &&
-            ((file) => {
-              const region = { path: file.path, ...here }
-              return follow({ ...file, blob: { region, digest, diffId, mediaType } })
-            }),
+          follow: async (file) => {
+            const region = { path: file.path, ...here }
+            await follow?.({ ...file, blob: { region, digest, diffId, mediaType } })
+            await file.placed
+            await this.#noteVerified(this.#regionOf(path), digest, diffId)
+          },
         })
-        const region = this.#regionOf(path)
-        await this.#noteVerified(region, digest, diffId)
-        return { region, digest, diffId, mediaType }
+        return { region: this.#regionOf(path), digest, diffId, mediaType }
       },
     }
   }
@@ -149,7 +147,7 @@ export class RegistryTree implements FileTree {
     }
   }
 
-  /** A plain layer is its own device; its bytes hashed to this name on their way into the cache. */
+  /** A plain layer is its own device; its bytes have just been hashed to this name, on their way into the cache. */
   async #noteVerified(region: FileRegion, digest: Digest, diffId: DiffId): Promise<void> {
     if (digest !== diffId) return
     const { identity, offset, length } = region

@@ -1,7 +1,7 @@
 // Images out of registries, through the cache: what is fetched, what is kept, and what works when nobody answers.
 
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Test } from 'tap'
@@ -216,6 +216,43 @@ t.test('what a connection has brought is kept for the next attempt', async (t) =
   writeFileSync(partial, Buffer.alloc(half))
   await build(await open(t, name, cache), cache)
   t.ok(readFileSync(cache.blobPath(digest)).equals(blob))
+})
+
+t.test('blobs that rot in the cache are fetched again', async (t) => {
+  const registry = await FaultRegistry.start(t)
+  const built = appImage()
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  await build(await open(t, name, cache), cache)
+  const rot = (): void => {
+    for (const { digest, stored } of built.layers) {
+      const bytes = Buffer.from(stored)
+      bytes.writeUInt8(bytes.readUInt8(stored.length >> 1) ^ 1, stored.length >> 1)
+      writeFileSync(cache.blobPath(parseDigest(digest)), bytes)
+    }
+  }
+  rot()
+  for (const entry of ['layers', 'blob-index', 'rootfs']) {
+    rmSync(join(cache.root, entry), { recursive: true })
+  }
+  registry.requests.length = 0
+  t.match(await build(await open(t, name, cache), cache), { isVerified: true })
+  t.equal(registry.count('blob'), 3, 'found by indexing them again')
+  t.match(await cache.verify(), { bad: [] })
+
+  rot()
+  const rootfs = await buildRootfs(await open(t, name, cache), { cache })
+  const reads = rootfs.devices.map(async (device) => {
+    await device.read(Buffer.alloc(device.size), 0)
+  })
+  const outcomes = (await Promise.allSettled(reads)).map(({ status }) => status)
+  t.strictSame(outcomes, ['rejected', 'fulfilled', 'rejected'], 'the plain one was hashed before')
+  await rootfs.close()
+  registry.requests.length = 0
+  t.match(await build(await open(t, name, cache), cache), { isVerified: true })
+  t.equal(registry.count('blob'), 2, 'found by reading them')
+  t.match(await cache.verify(), { bad: [] })
 })
 
 t.test('twenty at once that share a base fetch it once', async (t) => {
