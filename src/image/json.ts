@@ -29,16 +29,28 @@ export interface JsonLimits {
   readonly maxValues?: number
 }
 
+/** Takes the elements of one long array as they are read, so that they are never in memory together. */
+export interface JsonItems {
+  /** Name of the array among the members of the document; what is parsed has it empty. */
+  readonly name: string
+  readonly take: (item: JsonValue) => void
+}
+
 /**
  * Parses a document.
  *
  * @param what names the document in messages, such as `manifest`
  * @throws OcimountError `IMAGE_INVALID` with the byte offset of the first offence; `LIMIT_EXCEEDED`
  */
-export function parseJson(bytes: Uint8Array, what: string, limits: JsonLimits = {}): JsonValue {
+export function parseJson(
+  bytes: Uint8Array,
+  what: string,
+  limits: JsonLimits = {},
+  items?: JsonItems,
+): JsonValue {
   const maxSize = limits.maxSize ?? MAX_SIZE
   if (bytes.length > maxSize) throw exceeded(what, `it is larger than ${maxSize} bytes`)
-  return new JsonReader(decodeText(bytes, what), what, limits).read()
+  return new JsonReader(decodeText(bytes, what), what, limits, items).read()
 }
 
 const MAX_SIZE = 8 * 1024 * 1024
@@ -58,15 +70,17 @@ class JsonReader {
   readonly #what: string
   readonly #maxDepth: number
   readonly #maxValues: number
+  readonly #items: JsonItems | undefined
   readonly #open: Container[] = []
   #position = 0
   #values = 0
 
-  constructor(text: string, what: string, limits: JsonLimits) {
+  constructor(text: string, what: string, limits: JsonLimits, items: JsonItems | undefined) {
     this.#text = text
     this.#what = what
     this.#maxDepth = limits.maxDepth ?? MAX_DEPTH
     this.#maxValues = limits.maxValues ?? MAX_VALUES
+    this.#items = items
   }
 
   /** Reads values until the outermost is complete; containers wait on a stack of our own, not on the engine's. */
@@ -124,7 +138,13 @@ class JsonReader {
 
   #add(container: Container, value: JsonValue): void {
     if (container.value instanceof Map) container.value.set(container.name, value)
+    else if (this.#items !== undefined && this.#isItems()) this.#items.take(value)
     else container.value.push(value)
+  }
+
+  /** Tells whether the innermost open container is the array whose elements are handed out. */
+  #isItems(): boolean {
+    return this.#open.length === 2 && this.#open[0]?.name === this.#items?.name
   }
 
   /** After a value: gives the container when it ends here, undefined when another value follows. */
@@ -157,18 +177,29 @@ class JsonReader {
   }
 
   #readString(): string {
-    const start = this.#position
+    const start = this.#position++
     let text = ''
-    this.#position++
+    let isAscii = true
+    let from = this.#position
     for (;;) {
-      text += this.#match(PLAIN_CHARACTERS) ?? ''
-      const character = this.#text[this.#position]
-      if (character === '"') break
-      if (character !== '\\') throw this.#unexpected()
-      text += this.#readEscape()
+      const code = this.#text.charCodeAt(this.#position)
+      if (code === QUOTE) break
+      if (code === BACKSLASH) {
+        text += this.#text.slice(from, this.#position)
+        const escaped = this.#readEscape()
+        isAscii &&= escaped.charCodeAt(0) < 0x80
+        text += escaped
+        from = this.#position
+        // Also NaN, behind the end.
+      } else if (!(code >= SPACE)) {
+        throw this.#unexpected()
+      } else {
+        isAscii &&= code < 0x80
+        this.#position++
+      }
     }
-    this.#position++
-    if (LONE_SURROGATE.test(text)) {
+    text += this.#text.slice(from, this.#position++)
+    if (!isAscii && LONE_SURROGATE.test(text)) {
       throw this.#invalid('a string holds half a surrogate pair', start)
     }
     return text
@@ -209,7 +240,11 @@ class JsonReader {
   }
 
   #skipSpace(): void {
-    this.#match(SPACE)
+    for (;;) {
+      const code = this.#text.charCodeAt(this.#position)
+      if (code !== SPACE && code !== NEWLINE && code !== TAB && code !== RETURN) return
+      this.#position++
+    }
   }
 
   /** Consumes what a sticky pattern matches at the position. */
@@ -252,10 +287,14 @@ function exceeded(what: string, why: string): OcimountError {
   return new OcimountError('LIMIT_EXCEEDED', `Cannot parse ${what}: ${why}`)
 }
 
+const TAB = 0x09
+const NEWLINE = 0x0a
+const RETURN = 0x0d
+const SPACE = 0x20
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
 // The sticky patterns are used by #match() alone, which sets where they begin.
-const SPACE = /[ \t\n\r]*/y
-// eslint-disable-next-line no-control-regex -- JSON forbids exactly these in a string
-const PLAIN_CHARACTERS = /[^"\\\x00-\x1f]+/y
 const UNICODE_ESCAPE = /\\u[0-9a-fA-F]{4}/y
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y
 const INTEGER = /^-?[0-9]+$/
