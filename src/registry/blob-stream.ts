@@ -13,6 +13,8 @@ import { discard, type HttpResponse, type Transport } from './transport.js'
 export interface BlobRequest {
   readonly digest: Digest
   readonly size: number
+  /** Where to stop; undefined: at its end. */
+  readonly end?: number | undefined
   /** What this is for, in words that follow "Cannot ". */
   readonly what: string
   readonly signal: AbortSignal | undefined
@@ -20,10 +22,10 @@ export interface BlobRequest {
 }
 
 /**
- * Reads a blob from `offset` to its end.
+ * Reads a blob from `offset` to its end, or a part of it: then the whole blob is no answer.
  *
- * @throws RegistryError after as many failures in a row, without progress between them, as the policy allows; OcimountError
- *   `SIZE_MISMATCH` for a blob of another size, `INTERRUPTED`
+ * @throws RegistryError after as many failures in a row, without progress between them, as the policy allows, with the detail
+ *   `ranges: 'ignored'` for a server that gives no parts; OcimountError `SIZE_MISMATCH` for a blob of another size, `INTERRUPTED`
  */
 export async function* readBlob(
   server: BlobServer,
@@ -31,11 +33,11 @@ export async function* readBlob(
   offset: number,
   policy: RetryPolicy,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { size, signal } = request
+  const { size, end = size, signal } = request
   const retries = new Retries(policy, signal)
   let done = offset
   let mark = offset
-  while (done < size) {
+  while (done < end) {
     try {
       for await (const chunk of readOnce(server, request, done)) {
         done += chunk.length
@@ -59,18 +61,24 @@ async function* readOnce(
   request: BlobRequest,
   offset: number,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const { digest, size, what, signal, transport } = request
+  const { digest, size, end: partEnd, what, signal, transport } = request
+  const isPart = partEnd !== undefined
   const response = await server.get({
     path: `blobs/${digest}`,
     what,
     headers: {
       'accept-encoding': 'identity',
-      ...(offset === 0 ? {} : { range: `bytes=${offset}-` }),
+      ...(isPart
+        ? { range: `bytes=${offset}-${partEnd - 1}` }
+        : offset === 0
+          ? {}
+          : { range: `bytes=${offset}-` }),
     },
     signal,
   })
   try {
     refuseEncoding(response, what)
+    if (isPart && response.status === 200) throw rangesIgnored(request, response)
     // The whole blob is a right answer to a question for its end; what is known of it already is passed over.
     let skip = response.status === 206 ? 0 : offset
     let end = response.status === 206 ? checkRange(response, request, offset) : size
@@ -121,7 +129,11 @@ class Pace {
 const MIN_BYTES = 4096
 
 /** Gives the offset behind the last byte that the answer holds. */
-function checkRange(response: HttpResponse, { size, what }: BlobRequest, offset: number): number {
+function checkRange(
+  response: HttpResponse,
+  { size, end: wantedEnd = size, what }: BlobRequest,
+  offset: number,
+): number {
   const type = response.header('content-type') ?? ''
   if (/^multipart\//i.test(type)) throw protocolError(what, 'one range was asked for, several came')
   const header = response.header('content-range') ?? ''
@@ -133,8 +145,11 @@ function checkRange(response: HttpResponse, { size, what }: BlobRequest, offset:
   }
   if (total !== '*' && Number(total) !== size) throw sizeMismatch(what, size, Number(total))
   const end = Number(last) + 1
-  if (end <= offset || end > size) {
-    throw protocolError(what, `bytes up to ${size} were asked for, the answer holds "${shown}"`)
+  if (end <= offset || end > wantedEnd) {
+    throw protocolError(
+      what,
+      `bytes up to ${wantedEnd} were asked for, the answer holds "${shown}"`,
+    )
   }
   return end
 }
@@ -144,6 +159,11 @@ function checkLength(response: HttpResponse, { size, what }: BlobRequest): void 
   const length = response.header('content-length')
   if (length === undefined || !/^\d{1,16}$/.test(length) || Number(length) === size) return
   throw sizeMismatch(what, size, Number(length))
+}
+
+function rangesIgnored({ what }: BlobRequest, { url }: HttpResponse): RegistryError {
+  const why = `${escapeText(url.host)} sends the whole blob where a part was asked for`
+  return protocolError(what, why, { ranges: 'ignored' })
 }
 
 function tooLong({ what, size }: BlobRequest): OcimountError {

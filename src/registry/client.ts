@@ -129,25 +129,34 @@ export class RegistryClient {
   }
 
   /**
-   * Reads a blob from `offset` to its end: exactly as many bytes as its descriptor says, whatever happens to connections.
-   * They are not verified; when they turn out wrong, {@link distrust} says whether somebody else may have it right.
+   * Reads a blob from `offset` to its end, or up to `end`: exactly as many bytes as its descriptor says, whatever happens to
+   * connections. They are not verified; when they turn out wrong, {@link distrust} says whether somebody else may have it right,
+   * and another number `startAt` has others asked first.
    *
-   * @throws OcimountError as {@link fetchManifest}; `SIZE_MISMATCH`
+   * @throws OcimountError as {@link fetchManifest}; `SIZE_MISMATCH`; for a part, the detail `ranges: 'ignored'` where a server
+   *   gives whole blobs only
    */
   async *readBlob(
     descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>,
     {
       offset = 0,
+      end,
+      startAt = 0,
       signal,
-    }: { readonly offset?: number; readonly signal?: AbortSignal | undefined } = {},
+    }: {
+      readonly offset?: number
+      readonly end?: number
+      readonly startAt?: number
+      readonly signal?: AbortSignal | undefined
+    } = {},
   ): AsyncGenerator<Buffer, void, undefined> {
     const { digest, size, urls } = descriptor
-    if (size === 0 || offset === size) return
+    if (size === 0 || offset === (end ?? size)) return
     const what = `pull blob ${digest} of ${this.#name}`
-    const request: BlobRequest = { digest, size, what, signal, transport: this.#transport }
+    const request: BlobRequest = { digest, size, end, what, signal, transport: this.#transport }
     let done = offset
     let failure: OcimountError | undefined
-    for (const server of await this.#serversFor(digest, urls ?? [])) {
+    for (const server of rotated(await this.#serversFor(digest, urls ?? []), startAt)) {
       this.#lastUsed.set(digest, server)
       try {
         for await (const chunk of readBlob(server, request, done, this.#retries)) {
@@ -264,6 +273,12 @@ function checkStatedDigest(bytes: Buffer, header: string | undefined): void {
   if (!isSupportedDigest(stated)) return
   const actual = digestOf(bytes, stated.slice(0, stated.indexOf(':')))
   if (actual !== stated) throw digestMismatch('the manifest that the registry sent', stated, actual)
+}
+
+/** Gives the servers with another one in front. */
+function rotated<T>(servers: readonly T[], by: number): readonly T[] {
+  const first = servers.length === 0 ? 0 : by % servers.length
+  return [...servers.slice(first), ...servers.slice(0, first)]
 }
 
 const USER_AGENT = 'ocimount'

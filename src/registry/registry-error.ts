@@ -1,7 +1,13 @@
 // What can go wrong between us and a registry, and whether asking again, or asking somebody else, can help.
 
 import { escapeText } from '../byte-string.js'
-import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
+import {
+  messageOf,
+  OcimountError,
+  systemErrorCode,
+  type ErrorCode,
+  type ErrorDetails,
+} from '../errors.js'
 
 export interface RegistryErrorOptions {
   readonly cause?: unknown
@@ -13,6 +19,7 @@ export interface RegistryErrorOptions {
   readonly status?: number
   /** Nobody answered, which is what a copy in the cache may stand in for. */
   readonly isUnreachable?: boolean
+  readonly details?: ErrorDetails
 }
 
 /** A failed request. */
@@ -23,10 +30,10 @@ export class RegistryError extends OcimountError {
   readonly isUnreachable: boolean
 
   constructor(code: ErrorCode, message: string, options: RegistryErrorOptions = {}) {
-    const { status } = options
+    const { status, details } = options
     super(code, message, {
       ...(options.cause === undefined ? {} : { cause: options.cause }),
-      ...(status === undefined ? {} : { details: { status } }),
+      details: { ...(status === undefined ? {} : { status }), ...details },
     })
     this.isTransient = options.isTransient ?? false
     this.retryAfterMs = options.retryAfterMs
@@ -51,8 +58,12 @@ export function connectionError(what: string, host: string, error: unknown): Reg
 }
 
 /** Makes the error for an answer that is not what the protocol allows. */
-export function protocolError(what: string, why: string): RegistryError {
-  return new RegistryError('REGISTRY_UNAVAILABLE', `Cannot ${what}: ${why}`)
+export function protocolError(
+  what: string,
+  why: string,
+  details: ErrorDetails = {},
+): RegistryError {
+  return new RegistryError('REGISTRY_UNAVAILABLE', `Cannot ${what}: ${why}`, { details })
 }
 
 /** Gives the code of a failed connection: several addresses may have been tried, all in vain. */
