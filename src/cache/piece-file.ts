@@ -12,7 +12,7 @@ import { log } from '../logger.js'
 import type { NativeDevice } from '../native.js'
 import type { CacheQuota } from './cache-quota.js'
 import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
-import type { PieceFault, PieceSource } from './piece-maker.js'
+import type { FetchStats, PieceFault, PieceSource } from './piece-maker.js'
 import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
 import type { MapStore } from './piece-presence.js'
 import { PieceStates } from './piece-states.js'
@@ -117,6 +117,11 @@ export class PieceFile {
     return this.#workshop.maker?.faults ?? []
   }
 
+  /** What its source has fetched, where it fetches. */
+  fetched(): FetchStats | undefined {
+    return this.#source?.fetched?.()
+  }
+
   /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
   native(): NativeDevice {
     const { handle } = this.#parts
@@ -174,6 +179,7 @@ export class PieceFile {
   }
 
   async #close(): Promise<void> {
+    this.#source?.stop?.()
     await this.#workshop.finish()
     await this.#parts.handle.close()
     await this.#source?.close()

@@ -15,12 +15,26 @@ export interface PieceSource {
    * @throws OcimountError when the bytes cannot be had or are not what they were; its detail `spans` names what is wrong
    */
   make(wanted: WantedPieces): Promise<MadePieces>
+  /** Set where nobody knows what pieces hash to before they were made for the first time. */
+  readonly learnsDigests?: boolean
+  /** What it took so far, where it comes from far away. */
+  fetched?(): FetchStats
+  /** Gives up what is under way, since nobody waits any more. */
+  stop?(): void
   close(): Promise<void>
+}
+
+/** What was fetched for a layer. */
+export interface FetchStats {
+  /** Bytes as stored, those that turned out wrong included. */
+  readonly fetchedBytes: number
+  /** Why the last request failed; undefined where it did not. */
+  readonly lastError: string | undefined
 }
 
 export interface WantedPieces {
   readonly firstPiece: number
-  /** SHA-256 of each; their number is the number of pieces. */
+  /** SHA-256 of each, zeros where nobody knows it; their number is the number of pieces. */
   readonly pieceDigests: Buffer
   readonly deviceSize: number
   readonly dataFd: number
@@ -31,6 +45,8 @@ export interface MadePieces {
   readonly bytes: Buffer
   /** Why they could not be written; undefined where they were, or were not to be. */
   readonly writeFailure: string | undefined
+  /** SHA-256 of each, from a source that learns them: of bytes that it has verified in another way. */
+  readonly pieceDigests?: Buffer
 }
 
 /** A piece that could not be made. */
@@ -101,6 +117,7 @@ export class PieceMaker {
       if (count === 1) this.#noteFault(first, error)
       throw error
     }
+    made.pieceDigests?.copy(digestsOf(digests, first, count))
     const isStored = dataFd >= 0 && made.writeFailure === undefined
     const pieces = Array.from({ length: count }, (_, index) =>
       made.bytes.subarray(index * PIECE_SIZE, (index + 1) * PIECE_SIZE),

@@ -7,7 +7,8 @@
 //   16  8  device size                                                      16  8  device size
 //   24     one bit per piece, lowest bit of a byte first; rest zero         24     32 bytes per piece, SHA-256
 //
-// The last piece is as short as the device makes it. The digest of a piece that is not there is 32 zeros.
+// The last piece is as short as the device makes it. The digest of a piece is 32 zeros while nobody knows it, which of a piece that
+// is there somebody does.
 
 import { corruptError } from './storage-error.js'
 

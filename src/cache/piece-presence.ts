@@ -4,6 +4,8 @@
 //   add(piece) ──batched, flush()──▶ fdatasync ──▶ under the layer's lock: map = (map on disk − lost) + added, replaced whole
 //   lose(piece) ──────────────────────────────────────┘
 //
+// Where what pieces hash to is learned as they are made, `digests` goes before the map in the same way.
+//
 // Nobody else can have lost a piece that is added here, since this process has it locked until it is flushed. A `data` that
 // is no longer the file which is open here (dropped, pruned, made again whole) gets no claims from it.
 
@@ -11,10 +13,18 @@ import { fstatSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isOcimountError, messageOf } from '../errors.js'
 import { log } from '../logger.js'
-import type { DataParts } from './data-parts.js'
-import { DATA_MAP_NAME, decodeMap, encodeMap, setPiece } from './piece-map.js'
+import { digestsOf, type DataParts } from './data-parts.js'
+import {
+  DATA_MAP_NAME,
+  decodeDigests,
+  decodeMap,
+  DIGESTS_NAME,
+  encodeDigests,
+  encodeMap,
+  setPiece,
+} from './piece-map.js'
 import { lstatIfPresent, readSealedFile } from './sealed-file.js'
-import { storageError } from './storage-error.js'
+import { corruptError, storageError } from './storage-error.js'
 
 /** How the files beside `data` are written; the cache, for one layer. */
 export interface MapStore {
@@ -23,24 +33,30 @@ export interface MapStore {
   writeSealed(path: string, parts: readonly Uint8Array[]): Promise<void>
 }
 
+export interface PresenceOptions {
+  /** Told of pieces that the disk could not make durable: the file may hold anything there. */
+  readonly onLost: (pieces: readonly number[]) => void
+  /** Whether the digests of added pieces may be new. */
+  readonly learnsDigests: boolean
+}
+
 const FLUSH_DELAY_MS = 3000
 
 /** Keeps `data.map` up to date with one open file. */
 export class PiecePresence {
   readonly #parts: DataParts
   readonly #store: MapStore
-  readonly #onLost: (pieces: readonly number[]) => void
+  readonly #options: PresenceOptions
   readonly #added = new Set<number>()
   readonly #lost = new Set<number>()
   #timer: NodeJS.Timeout | undefined
   #tail: Promise<unknown> = Promise.resolve()
   #isReported = false
 
-  /** `onLost` is told of pieces that the disk could not make durable: the file may hold anything there. */
-  constructor(parts: DataParts, store: MapStore, onLost: (pieces: readonly number[]) => void) {
+  constructor(parts: DataParts, store: MapStore, options: PresenceOptions) {
     this.#parts = parts
     this.#store = store
-    this.#onLost = onLost
+    this.#options = options
   }
 
   /** Notes pieces that were written. */
@@ -87,7 +103,7 @@ export class PiecePresence {
       if (added.length > 0) await handle.datasync()
     } catch (error) {
       // The kernel may have thrown the pages away; what the file holds now is anybody's guess.
-      this.#onLost(added)
+      this.#options.onLost(added)
       this.#report(storageError(error, 'write', path))
       return false
     }
@@ -114,7 +130,21 @@ export class PiecePresence {
     const before = Buffer.from(map.present)
     for (const piece of lost) setPiece(map.present, piece, false)
     for (const piece of added) setPiece(map.present, piece, true)
-    if (!before.equals(map.present)) await this.#store.writeSealed(mapPath, encodeMap(map))
+    if (before.equals(map.present)) return
+    if (this.#options.learnsDigests) await this.#mergeDigests(added)
+    await this.#store.writeSealed(mapPath, encodeMap(map))
+  }
+
+  async #mergeDigests(added: readonly number[]): Promise<void> {
+    const { path, digests: own, map } = this.#parts
+    const digestsPath = join(dirname(path), DIGESTS_NAME)
+    const bytes = await readSealedFile(digestsPath)
+    if (bytes === undefined) throw corruptError(digestsPath, 'it is missing')
+    const digests = decodeDigests(bytes, map.deviceSize, digestsPath)
+    const before = Buffer.from(digests)
+    for (const piece of added) digestsOf(own, piece, 1).copy(digestsOf(digests, piece, 1))
+    if (before.equals(digests)) return
+    await this.#store.writeSealed(digestsPath, encodeDigests(map.deviceSize, [digests]))
   }
 
   #report(error: Error): void {

@@ -53,9 +53,12 @@ export class PieceWorkshop implements QuotaMember {
     if (source === undefined) return
     this.maker = new PieceMaker(parts, source)
     if (store === undefined || !parts.isWritable) return
-    const presence = new PiecePresence(parts, store, (pieces) => {
-      for (const piece of pieces) states.setAbsent(piece)
-      this.maker?.restDisk('what was written did not become durable')
+    const presence = new PiecePresence(parts, store, {
+      learnsDigests: source.learnsDigests === true,
+      onLost: (pieces) => {
+        for (const piece of pieces) states.setAbsent(piece)
+        this.maker?.restDisk('what was written did not become durable')
+      },
     })
     this.#presence = presence
     if (native === undefined || quota === undefined) return

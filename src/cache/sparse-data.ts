@@ -1,5 +1,5 @@
-// Makes the data of a layer of which nothing is there yet: a hole of the right length, what each piece must hash to, and a
-// map that claims none.
+// Makes the data of a layer of which nothing is there yet: a hole of the right length, what each piece must hash to where that is
+// known, and a map that claims none.
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,6 +10,8 @@ import {
   DIGESTS_NAME,
   encodeDigests,
   encodeEmptyMap,
+  PIECE_DIGEST_SIZE,
+  pieceCount,
 } from './piece-map.js'
 import { seal } from './sealed-file.js'
 import { storageError } from './storage-error.js'
@@ -21,7 +23,10 @@ import { storageError } from './storage-error.js'
  */
 export async function writeSparseData(
   directory: string,
-  { deviceSize, digests }: { readonly deviceSize: number; readonly digests: Buffer },
+  {
+    deviceSize,
+    digests = Buffer.alloc(pieceCount(deviceSize) * PIECE_DIGEST_SIZE),
+  }: { readonly deviceSize: number; readonly digests?: Buffer },
 ): Promise<void> {
   const path = join(directory, DATA_NAME)
   try {

@@ -137,9 +137,9 @@ class Check {
 
   async #layer(key: string, path: string): Promise<void> {
     const names = await namesOf(path)
-    if (names.includes(TOC_NAME)) {
-      const toc = join(path, TOC_NAME)
-      await this.#part(`${key}/${TOC_NAME}`, removal(toc), () => this.#sealed(toc))
+    for (const name of SEALED_NAMES.filter((one) => names.includes(one))) {
+      const file = join(path, name)
+      await this.#part(`${key}/${name}`, removal(file), () => this.#sealed(file))
     }
     if (DATA_NAMES.some((name) => names.includes(name))) {
       await this.#part(
@@ -149,7 +149,7 @@ class Check {
       )
     }
     for (const name of names) {
-      if (name === TOC_NAME || DATA_NAMES.includes(name)) continue
+      if (SEALED_NAMES.includes(name) || DATA_NAMES.includes(name)) continue
       const file = join(path, name)
       await this.#part(`${key}/${name}`, removal(file), () =>
         Promise.reject(corruptError(file, 'it does not belong there')),
@@ -243,7 +243,7 @@ class Check {
   }
 }
 
-const TOC_NAME = 'toc'
+const SEALED_NAMES = ['toc', 'chunks']
 const DATA_NAMES = [DATA_NAME, DIGESTS_NAME, DATA_MAP_NAME]
 
 function removal(path: string): () => Promise<void> {
