@@ -30,6 +30,8 @@ export interface CommandArguments extends ContainerArguments {
   readonly authfile: string | undefined
   readonly insecure: boolean
   readonly offline: boolean
+  /** In seconds. */
+  readonly registryTimeout: number
   /** Undefined: as it was. */
   readonly pin: boolean | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
@@ -117,6 +119,12 @@ const REGISTRY_OPTIONS: Readonly<Record<string, Options>> = {
     type: 'boolean',
     default: false,
     describe: 'Ask no registry: what a name means and its layers come from the cache',
+  },
+  'registry-timeout': {
+    type: 'number',
+    default: 30,
+    requiresArg: true,
+    describe: 'Seconds after which a read fails that waits for a registry which sends nothing',
   },
 }
 

@@ -104,9 +104,11 @@ export function factsOf(
     warnings: image.warnings,
     registry: image.registry(),
     limits: limits.map(({ path, ...limit }) => ({ ...limit, path: escapeName(path) })),
-    devices: rootfs.devices.map((device) => ({
+    devices: rootfs.devices.map((device, index) => ({
       size: device.size,
+      ...rootfs.layers[index],
       presentBytes: device.presentBytes?.(),
+      ...device.fetched?.(),
       faults: device.faults?.() ?? [],
     })),
   }

@@ -22,6 +22,7 @@ export interface ImageRequest {
   readonly authfile: string | undefined
   readonly insecure: boolean
   readonly offline: boolean
+  readonly registryTimeout: number
   readonly logLevel: CommandArguments['logLevel']
 }
 
@@ -53,6 +54,7 @@ export function toImageRequest(args: CommandArguments, cwd: string): ImageReques
     authfile: args.authfile === undefined ? undefined : resolve(cwd, args.authfile),
     insecure: args.insecure,
     offline: args.offline,
+    registryTimeout: args.registryTimeout,
     logLevel: args.logLevel,
   }
 }
@@ -142,6 +144,7 @@ const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: st
     (request.verify = oneOf('verify', value, ['background', 'before'] as const)),
   platform: (request, value) => (request.platform = value),
   ref: (request, value) => (request.ref = value),
+  registry_timeout: (request, value) => (request.registryTimeout = Number(value)),
   cache_dir: (request, value) => (request.cacheDir = resolve(request.cwd, value)),
   cache_size: (request, value) => (request.maxDataBytes = parseCacheSize(value, 'cache_size')),
   writable: (request, value) => {

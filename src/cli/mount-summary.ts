@@ -85,6 +85,7 @@ export function summariseMount(
       ...image.warnings,
       ...platformWarning(request, image),
       ...slownessWarning(mount.driver),
+      ...layerWarnings(made.rootfs),
     ],
     seconds: seconds(times.begin, times.mounted),
     openSeconds: seconds(times.begin, times.opened),
@@ -121,6 +122,11 @@ export function slownessWarning(driver: string | undefined): string[] {
   return why === undefined
     ? []
     : [`the addon is missing (${why}): mounted the portable way, which is slow`]
+}
+
+/** What a person should be told of how the layers are had. */
+export function layerWarnings({ layers }: Rootfs): string[] {
+  return layers.flatMap(({ warning }) => warning ?? [])
 }
 
 // A single manifest for another machine can still be looked at (A-101).

@@ -84,7 +84,10 @@ async function pull(image: Image, { args, cache, report, signal }: PullContext):
   const name = image.name ?? image.source.path
   // Before the first layer comes in, so that none is pruned before the last one is there.
   if (args.pin === true) await cache.keep(name, await pathsOf(image, cache))
-  const rootfs = await buildRootfs(image, { cache, signal, verify: 'before', onProgress: report })
+  const rootfs = await buildRootfs(image, {
+    ...{ cache, signal, verify: 'before', whole: true },
+    onProgress: report,
+  })
   await rootfs.close()
   if (args.pin === false) await cache.keep(name, [])
   return {

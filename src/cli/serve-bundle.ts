@@ -19,7 +19,7 @@ import type { LowerDirectory } from '../mount/lower.js'
 import { isInitialUserNamespace } from '../mount/user-namespace.js'
 import type { BundleRequest, BundleSummary } from './bundle-request.js'
 import { receivedOptions } from './container-request.js'
-import { imageRecord, slownessWarning } from './mount-summary.js'
+import { imageRecord, layerWarnings, slownessWarning } from './mount-summary.js'
 import {
   openToServe,
   undoingOnFailure,
@@ -182,6 +182,7 @@ function summarise({
     warnings: [
       ...open.warnings,
       ...image.warnings,
+      ...layerWarnings(open.rootfs),
       ...warnings,
       ...slownessWarning(attached?.record.driver),
     ],

@@ -5,6 +5,7 @@ import { isOcimountError, OcimountError } from '../errors.js'
 import { requestStatus } from '../mount/control.js'
 import { findMount, listMounts, type FoundMount } from '../mount/list-mounts.js'
 import type { MountRecord } from '../mount/state.js'
+import type { LayerMode } from '../rootfs/prepare-layers.js'
 import type { RegistryActivity } from '../source/file-tree.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
@@ -53,6 +54,13 @@ interface DeviceStatus {
   /** Undefined where the bytes are read from the archive. */
   readonly presentBytes?: number
   readonly faults: readonly { readonly message: string }[]
+  /** Undefined for what is of no layer of the image. */
+  readonly mode?: LayerMode
+  /** Why it is not had as its manifest promises. */
+  readonly warning?: string
+  /** Of a layer that is fetched as it is read, and so is the next. */
+  readonly fetchedBytes?: number
+  readonly lastError?: string
 }
 
 /** A line for each layer, with what of it is in the cache, and one below it for each fault. */
@@ -63,19 +71,27 @@ function layersOf(status: Status): [string, string][] {
   return status.layers.flatMap((layer, index): [string, string][] => {
     const device = devices[distinct.indexOf(layer)]
     const place = device === undefined ? '' : `, ${placeOf(device)}`
-    const faults = status.layers.indexOf(layer) === index ? (device?.faults ?? []) : []
+    const isFirst = status.layers.indexOf(layer) === index
+    const { faults = [], warning, lastError } = (isFirst ? device : undefined) ?? {}
     return [
       [`Layer ${index}`, layer + place],
+      ...(warning === undefined ? [] : [['  Note', warning] as [string, string]]),
+      ...(lastError === undefined ? [] : [['  Registry', lastError] as [string, string]]),
       ...faults.map(({ message }): [string, string] => ['  Fault', message]),
     ]
   })
 }
 
-function placeOf({ size, presentBytes }: DeviceStatus): string {
-  if (presentBytes === undefined) return `${formatBytes(size)} read in place`
-  return presentBytes === size
-    ? `all ${formatBytes(size)} in the cache`
-    : `${formatBytes(presentBytes)} of ${formatBytes(size)} in the cache`
+function placeOf({ size, mode, presentBytes, fetchedBytes = 0 }: DeviceStatus): string {
+  const how = mode === undefined ? '' : `${mode}, `
+  if (presentBytes === undefined) return `${how}${formatBytes(size)} read in place`
+  const present =
+    presentBytes === size
+      ? `all ${formatBytes(size)} in the cache`
+      : `${formatBytes(presentBytes)} of ${formatBytes(size)} in the cache`
+  return mode === 'lazy'
+    ? `${how}${present}, ${formatBytes(fetchedBytes)} fetched by this mount`
+    : how + present
 }
 
 /** What a registry gave for this mount, and what went wrong with it, overcome or not. */

@@ -5,6 +5,7 @@ import type { Image } from '../source/image.js'
 import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 import type { OpenOptions } from './open-rootfs.js'
+import { layerWarnings } from './mount-summary.js'
 import { printNote } from './output.js'
 import { progressReporter } from './progress.js'
 
@@ -31,6 +32,7 @@ export async function withRootfs<T>(
     (options) => openRootfs(args, { ...options, verify: args.verify }),
     async ({ rootfs, image }) => {
       try {
+        if (!args.quiet) printWarnings(layerWarnings(rootfs))
         return await use(rootfs, image)
       } finally {
         await rootfs.close()
@@ -67,10 +69,7 @@ async function look<O extends { readonly image: Image }, T>(
     )
     const { image } = opened
     try {
-      if (!args.quiet) {
-        for (const warning of [...warnings, ...image.warnings, ...said])
-          printNote(`ocimount: warning: ${warning}`)
-      }
+      if (!args.quiet) printWarnings([...warnings, ...image.warnings, ...said])
       return await use(opened)
     } finally {
       await image.close()
@@ -79,4 +78,8 @@ async function look<O extends { readonly image: Image }, T>(
     finish()
     await spare.remove()
   }
+}
+
+function printWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) printNote(`ocimount: warning: ${warning}`)
 }

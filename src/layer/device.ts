@@ -1,7 +1,7 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
 import type { UnstoredPiece } from '../cache/piece-file.js'
-import type { PieceFault } from '../cache/piece-maker.js'
+import type { FetchStats, PieceFault } from '../cache/piece-maker.js'
 import type { OcimountError } from '../errors.js'
 import type { NativeDevice } from '../native.js'
 
@@ -45,6 +45,8 @@ export interface LayerDevice {
   ensure?(piece: number, count: number): Promise<readonly UnstoredPiece[]>
   /** Bytes of the device that the cache holds now; undefined where it need not hold any. */
   presentBytes?(): number
+  /** What was fetched for it since it was opened; undefined where nothing ever is. */
+  fetched?(): FetchStats | undefined
   /** Pieces that could not be made so far. */
   faults?(): readonly PieceFault[]
   /** Releases the file; reading afterwards is an error. */

@@ -2,7 +2,9 @@
 
 import type { ArrivingFile } from '../cache/arrival.js'
 import type { FileIdentity } from '../cache/file-identity.js'
+import type { FetchStats } from '../cache/piece-maker.js'
 import type { Digest, DiffId } from '../image/digest.js'
+import type { LazyClaim } from '../image/lazy-index.js'
 
 /** A stretch of a local file. */
 export interface FileRegion {
@@ -29,6 +31,37 @@ export interface FetchOptions {
   readonly follow?: ((layer: ArrivingLayer) => Promise<void>) | undefined
 }
 
+/** How a stretch of a blob is asked for. */
+export interface RangeOptions {
+  readonly signal?: AbortSignal | undefined
+  /** How often the same bytes came and were wrong: from 1 on another server is asked first, where there is one. */
+  readonly attempt: number
+  /** Whether somebody waits for it: such a request is never behind one that nobody waits for. */
+  readonly isUrgent: boolean
+}
+
+/** Stored bytes that lie elsewhere and can be had in parts, which are not verified. */
+export interface BlobRanges {
+  /**
+   * Gives a stretch, all of it.
+   *
+   * @throws OcimountError `REGISTRY_UNAVAILABLE`, with the detail `ranges: 'ignored'` where only whole blobs can be had;
+   *   `REGISTRY_DENIED`, `BLOB_MISSING`, `SIZE_MISMATCH`, `INTERRUPTED`
+   */
+  read(
+    range: { readonly offset: number; readonly length: number },
+    options: RangeOptions,
+  ): Promise<Buffer>
+  /** What was read so far. */
+  fetched(): FetchStats
+}
+
+/** A layer whose manifest says something about a table of contents in its blob. */
+export interface LazyLayer {
+  readonly claim: LazyClaim
+  readonly ranges: BlobRanges
+}
+
 /** One layer of an image, base first in any list. */
 export interface LayerBlob {
   /** Of a layer that can be fetched: where it will be. Only what {@link LayerBlob.fetch} gives can be opened. */
@@ -47,4 +80,6 @@ export interface LayerBlob {
    *   `STORAGE_FULL`, `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
    */
   readonly fetch?: (options: FetchOptions) => Promise<LayerBlob>
+  /** Undefined where all of the layer has to be had before any of it is known. Good while the image is open. */
+  readonly lazy?: LazyLayer
 }

@@ -9,6 +9,7 @@ import { DATA_MAP_NAME, decodeMap, isWholeMap } from '../cache/piece-map.js'
 import { lstatIfPresent } from '../cache/sealed-file.js'
 import { isOcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
+import type { LazyIndex } from '../image/lazy-index.js'
 import { log } from '../logger.js'
 import type { LayerBlob } from './layer-blob.js'
 import { decodeSpanTable, encodeSpanTable, type SpanTable } from './span-table.js'
@@ -100,9 +101,19 @@ export async function storeSpanTable(
 
 /** Gives what of the cache a mount of this layer uses, as far as it is known. */
 export async function usedPaths(blob: LayerBlob, cache: Cache): Promise<string[]> {
+  const { diffId, lazy } = blob
   const digest = await storedDigest(blob, cache)
-  const layer = cache.layerPath(blob.diffId)
-  return digest === undefined ? [layer] : [layer, cache.blobIndexPath(digest)]
+  const index = lazy !== undefined && 'index' in lazy.claim ? lazy.claim.index : undefined
+  return [
+    cache.layerPath(diffId),
+    ...(digest === undefined ? [] : [cache.blobIndexPath(digest)]),
+    ...(index === undefined ? [] : [cache.layerPath(lazyLayerId(index))]),
+  ]
+}
+
+/** Gives the id of a layer of which nothing is known but its table of contents. */
+export function lazyLayerId({ tocDigest }: LazyIndex): string {
+  return `toc:${tocDigest}`
 }
 
 /**

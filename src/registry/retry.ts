@@ -59,8 +59,9 @@ export class Retries {
     const signal = this.#signal
     try {
       await sleep(pauseMs, undefined, signal === undefined ? {} : { signal })
-    } catch (cause) {
-      throw new OcimountError('INTERRUPTED', 'Cannot pull: it was interrupted', { cause })
+    } catch {
+      // What went wrong before says more than that the pause was cut short.
+      throw new OcimountError('INTERRUPTED', 'Cannot pull: it was interrupted', { cause: error })
     }
   }
 }

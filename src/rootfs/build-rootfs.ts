@@ -29,11 +29,16 @@ export interface BuildRootfsOptions {
   readonly verify?: 'background' | 'before' | undefined
   /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
   readonly inPlace?: boolean | undefined
+  /** Has every layer here whole, also those that could be read in parts. */
+  readonly whole?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
   /** What a person should know of how it goes. */
   readonly onWarning?: ((warning: string) => void) | undefined
   readonly signal?: AbortSignal | undefined
 }
+
+/** How a layer is had. */
+export type LayerFacts = Pick<PreparedLayer, 'mode' | 'warning'>
 
 /** The merged tree of an image and the devices that its files point into. */
 export interface Rootfs {
@@ -41,6 +46,8 @@ export interface Rootfs {
   readonly key: string
   readonly image: ErofsImage
   readonly info: RootfsInfo
+  /** The distinct layers of the image, in the order of their devices. */
+  readonly layers: readonly LayerFacts[]
   /** In the order of the EROFS device table, the virtual device last where there is one. */
   readonly devices: readonly LayerDevice[]
   /** False while bytes are served that {@link Rootfs.verify} has not hashed. */
@@ -81,14 +88,19 @@ export async function buildRootfs(
   options: BuildRootfsOptions,
 ): Promise<Rootfs> {
   const { cache } = options
-  const layerIds = image.layers.map(({ diffId }) => diffId)
-  const key = rootfsKey(layerIds)
-  const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
   // Pinned before it is looked for, so that nothing is pruned between the look and the use.
-  const release = await pinIfPossible(cache, [path, ...(await allUsedPaths(image.layers, cache))])
+  const releases = [await pinIfPossible(cache, await allUsedPaths(image.layers, cache))]
+  const release = async (): Promise<void> => {
+    await Promise.allSettled(releases.map((one) => one()))
+  }
   const opened: LayerDevice[] = []
   try {
     const layers = await prepareLayers(image.layers, options)
+    const ids = new Map(layers.map(({ blob, layerId }) => [blob.diffId, layerId]))
+    const layerIds = image.layers.map(({ diffId }) => ids.get(diffId) ?? diffId)
+    const key = rootfsKey(layerIds)
+    const path = cache.rootfsPath(ROOTFS_WRITER_VERSION, key)
+    releases.push(await pinIfPossible(cache, [path]))
     const cached = await loadTree(cache, path)
     const { bytes, image: erofsImage, info } = cached ?? (await makeTree(layerIds, layers))
     for (const layer of layers) opened.push(await layer.openDevice())
@@ -97,6 +109,7 @@ export async function buildRootfs(
     void touchUsed(cache, path, image.layers)
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, layers },
+      facts: layers.map(({ mode, warning }) => ({ mode, warning })),
       verifyLayers: (steps) => verifyLayers(pending, opened, { ...steps, cache }),
       isVerified: pending.length === 0,
       ownsDevices: true,
@@ -176,6 +189,7 @@ interface BuiltParts {
   readonly path: string
   readonly bytes: Buffer
   readonly info: RootfsInfo
+  readonly facts: readonly LayerFacts[]
   readonly cache: Cache
   /** Hold their tocs, and so does what verifies them; both go when that is done. */
   layers: readonly PreparedLayer[]
@@ -194,6 +208,7 @@ class BuiltRootfs implements Rootfs {
   readonly key: string
   readonly image: ErofsImage
   readonly info: RootfsInfo
+  readonly layers: readonly LayerFacts[]
   readonly devices: readonly LayerDevice[]
   readonly #parts: BuiltParts
   #verification: Promise<void> | undefined
@@ -205,6 +220,7 @@ class BuiltRootfs implements Rootfs {
     this.key = parts.key
     this.image = parts.image
     this.info = parts.info
+    this.layers = parts.facts
     const { virtual } = parts.info
     this.devices =
       virtual.size > 0
@@ -232,7 +248,7 @@ class BuiltRootfs implements Rootfs {
       const { bytes, image, info } = cached ?? (await makeTree(layerIds, layers, layer))
       if (cached === undefined && this.isVerified) await publishTree(cache, path, bytes)
       return new BuiltRootfs({
-        ...{ key, path, bytes, info, image, cache, layers, release },
+        ...{ key, path, bytes, info, image, cache, layers, release, facts: this.layers },
         isVerified: this.isVerified,
         verifyLayers: (steps) => this.verify(steps),
         layerDevices: [...layerDevices, EMPTY_DEVICE],

@@ -4,7 +4,6 @@ import type { Cache } from '../cache/cache.js'
 import { ErofsImage } from '../erofs/reader.js'
 import { writeErofs } from '../erofs/writer.js'
 import { isOcimountError, messageOf, OcimountError } from '../errors.js'
-import { digestHex, type DiffId } from '../image/digest.js'
 import type { Toc } from '../layer/toc.js'
 import { log } from '../logger.js'
 import { applyLayers, type StackedLayer } from './apply-layers.js'
@@ -38,7 +37,7 @@ export async function makeTree(
   top?: StackedLayer,
 ): Promise<OpenTree> {
   const tocs = new Map<string, Toc>()
-  for (const layer of layers) tocs.set(layer.blob.diffId, await layer.loadToc())
+  for (const layer of layers) tocs.set(layer.layerId, await layer.loadToc())
   if (top !== undefined) tocs.set(top.layerId, top.toc)
   const stack = layerIds.map((layerId) => {
     const toc = tocs.get(layerId)
@@ -57,7 +56,7 @@ export async function makeTree(
 
 // A slot of EROFS's device table has 64 bytes for a name: the hex digits of a sha256.
 function deviceTag(layerId: string): string {
-  return digestHex(layerId as DiffId).slice(0, 64)
+  return layerId.slice(layerId.lastIndexOf(':') + 1).slice(0, 64)
 }
 
 /** Puts a tree into the cache. A full or failing disk keeps no image from being served: it is only slower next time. */

@@ -2,19 +2,33 @@
 
 import { setMaxListeners } from 'node:events'
 import type { Cache } from '../cache/cache.js'
+import { OcimountError } from '../errors.js'
 import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
 import { fetchLayer, type FetchedLayer, type FetchLayerOptions } from '../layer/fetch-layer.js'
 import { findIndexedLayer, indexLayer } from '../layer/index-layer.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
 import { lookForData } from '../layer/layer-store.js'
+import { NotLazyError } from '../layer/lazy-index.js'
+import { OpenableLazyLayer } from '../layer/lazy-layer.js'
 import type { Toc } from '../layer/toc.js'
+
+/**
+ * Where a layer's bytes come from: `local` from files that were here, `streamed` from a download that had to end first, `lazy`
+ * from a registry as they are read.
+ */
+export type LayerMode = 'local' | 'streamed' | 'lazy'
 
 /** A layer on its way into a tree. */
 export interface PreparedLayer {
   readonly blob: LayerBlob
+  /** What the tree of layers knows it by: its DiffID, or for one that is read in parts the id that its table of contents gives. */
+  readonly layerId: string
   readonly what: string
   readonly isVerified: boolean
+  readonly mode: LayerMode
+  /** Something about it that a person should be told. */
+  readonly warning?: string | undefined
   loadToc(): Promise<Toc>
   openDevice(): Promise<LayerDevice>
 }
@@ -31,6 +45,8 @@ export interface PrepareOptions {
   readonly cache: Cache
   /** Takes every layer where it lies in its local file, for a mount that reads those directly; a packed layer is an error. */
   readonly inPlace?: boolean | undefined
+  /** Has every layer here whole, also those that could be read in parts. */
+  readonly whole?: boolean | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
   /** What a person should know of how it goes. */
   readonly onWarning?: ((warning: string) => void) | undefined
@@ -73,6 +89,45 @@ async function prepareLayer(
   numbered: NumberedBlob,
   options: PrepareOptions,
 ): Promise<PreparedLayer> {
+  const lazy = await prepareLazy(numbered, options)
+  if (typeof lazy === 'object') return lazy
+  const warning = lazy === undefined ? undefined : `${numbered.what} is pulled whole: ${lazy}`
+  return { ...(await prepareWhole(numbered, options)), warning }
+}
+
+/** Gives undefined for a layer that cannot be read in parts or need not be, and why where its manifest promises otherwise. */
+async function prepareLazy(
+  { blob, what }: NumberedBlob,
+  { cache, signal, inPlace = false, whole = false }: PrepareOptions,
+): Promise<PreparedLayer | string | undefined> {
+  const { lazy, digest, diffId } = blob
+  if (lazy === undefined || digest === undefined || inPlace || whole) return undefined
+  if ((await lookForData(diffId, cache)) === 'whole' || (await cache.hasBlob(digest))) {
+    return undefined
+  }
+  const { claim, ranges } = lazy
+  if ('problem' in claim) {
+    if (!claim.isRefused) return claim.problem
+    throw new OcimountError('IMAGE_INVALID', `Cannot use layer ${digest}: ${claim.problem}`)
+  }
+  try {
+    const { index } = claim
+    const layer = await OpenableLazyLayer.prepare(blob, { index, ranges }, { cache, signal })
+    return {
+      ...{ blob, what, layerId: layer.layerId, isVerified: true, mode: 'lazy' },
+      loadToc: () => layer.loadToc(),
+      openDevice: () => layer.openDevice(),
+    }
+  } catch (error) {
+    if (error instanceof NotLazyError) return error.why
+    throw error
+  }
+}
+
+async function prepareWhole(
+  numbered: NumberedBlob,
+  options: PrepareOptions,
+): Promise<PreparedLayer> {
   const { cache, onProgress, onWarning, signal, inPlace } = options
   const { what } = numbered
   const { blob, toc } = await fetchIfNeeded(numbered, options)
@@ -80,8 +135,10 @@ async function prepareLayer(
   if (known !== undefined) {
     return {
       blob,
+      layerId: known.layerId,
       what,
       isVerified: true,
+      mode: blob === numbered.blob ? 'local' : 'streamed',
       loadToc: async () => toc ?? (await known.loadToc()),
       openDevice: () => known.openDevice(),
     }
@@ -99,8 +156,10 @@ async function prepareLayer(
   })
   return {
     blob,
+    layerId: indexed.layerId,
     what,
     isVerified: indexed.verification === 'verified',
+    mode: blob === numbered.blob ? 'local' : 'streamed',
     loadToc: () => Promise.resolve(indexed.toc),
     openDevice: () => indexed.openDevice(),
   }

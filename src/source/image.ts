@@ -32,6 +32,9 @@ export interface Image {
   readonly registry: () => RegistryActivity | undefined
   /** What is odd about the image and does not keep it from being mounted. */
   readonly warnings: readonly string[]
-  /** Closes the archive. The layers stay good: whoever reads them opens the file again and compares identities. */
+  /**
+   * Closes the archive, or the connections to the registry. The layers of files stay good: whoever reads them opens the file again
+   * and compares identities. What of a registry's layers is not in the cache cannot be read any more.
+   */
   close(): Promise<void>
 }

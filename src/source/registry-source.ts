@@ -22,6 +22,8 @@ export interface RegistrySourceOptions {
   readonly registry?: RegistryOptions | undefined
   /** Nobody is asked for anything. */
   readonly isOffline?: boolean | undefined
+  /** How long a read of what is mounted waits for a registry that says nothing, in milliseconds. */
+  readonly patienceMs?: number | undefined
 }
 
 /**
@@ -35,7 +37,7 @@ export async function openRegistry(
   name: RegistryName,
   options: RegistrySourceOptions,
 ): Promise<ImageSource> {
-  const { cache, signal, isOffline = false } = options
+  const { cache, signal, isOffline = false, patienceMs } = options
   const full = formatRegistryName(name)
   const warnings: string[] = []
   const onWarning = (text: string): void => {
@@ -47,7 +49,7 @@ export async function openRegistry(
   try {
     const resolved = await new Resolver(name, full, cache, client, signal).resolve()
     warnings.push(...resolved.warnings)
-    const tree = new RegistryTree({ name: full, cache, client, signal })
+    const tree = new RegistryTree({ name: full, cache, client, signal, patienceMs })
     const root = {
       ...{ names: [full], aliases: [], positions: [0], item: undefined },
       descriptor: { ...resolved.reference, annotations: new Map<string, string>() },

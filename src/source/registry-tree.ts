@@ -8,12 +8,15 @@ import { isOcimountError, OcimountError } from '../errors.js'
 import type { Descriptor } from '../image/descriptor.js'
 import type { Digest, DiffId } from '../image/digest.js'
 import { verifyDigest } from '../image/digest.js'
+import { findLazyIndex } from '../image/lazy-index.js'
 import { classifyMediaType } from '../image/media-types.js'
 import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
 import type { RegistryClient } from '../registry/client.js'
+import { DEFAULT_PATIENCE_MS, RegistryRanges } from './blob-ranges.js'
 import { DirectoryTree } from './directory-tree.js'
 import type { FileTree, RegistryActivity } from './file-tree.js'
 import { LocalFile } from './local-file.js'
+import { RangeQueue } from './range-queue.js'
 
 export interface RegistryTreeOptions {
   /** The image's name in full. */
@@ -22,6 +25,8 @@ export interface RegistryTreeOptions {
   /** Undefined: nobody is asked, and what is not in the cache is missing. */
   readonly client: RegistryClient | undefined
   readonly signal?: AbortSignal | undefined
+  /** How long a read of a mount waits for a registry that says nothing. */
+  readonly patienceMs?: number | undefined
 }
 
 export class RegistryTree implements FileTree {
@@ -30,6 +35,7 @@ export class RegistryTree implements FileTree {
   readonly #options: RegistryTreeOptions
   readonly #layout: DirectoryTree
   readonly #layers = new Map<Digest, { readonly size: number; fetched: number }>()
+  readonly #queue = new RangeQueue()
 
   constructor(options: RegistryTreeOptions) {
     this.path = options.name
@@ -76,11 +82,15 @@ export class RegistryTree implements FileTree {
     await cache.putBlob(digest, [bytes], { size: bytes.length, signal })
   }
 
-  layer({ digest, size, mediaType, urls }: Descriptor, diffId: DiffId): LayerBlob {
+  layer(layer: Descriptor, diffId: DiffId): LayerBlob {
+    const { digest, size, mediaType, urls, annotations } = layer
     const path = this.#options.cache.blobPath(digest)
     const descriptor = { digest, size, ...(urls === undefined ? {} : { urls }) }
     this.#layers.set(digest, { size, fetched: 0 })
+    // The manifest was verified, and so are these with it.
+    const claim = findLazyIndex(annotations)
     return {
+      ...(claim === undefined ? {} : { lazy: { claim, ranges: this.#rangesOf(descriptor) } }),
       region: { path, offset: 0, length: size, identity: NOT_THERE },
       ...{ digest, diffId, mediaType },
       fetch: async (options) => {
@@ -98,6 +108,13 @@ export class RegistryTree implements FileTree {
         return { region: this.#regionOf(path), digest, diffId, mediaType }
       },
     }
+  }
+
+  #rangesOf(descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>): RegistryRanges {
+    const { patienceMs = DEFAULT_PATIENCE_MS } = this.#options
+    const client = (): RegistryClient =>
+      this.#clientFor(`blob ${descriptor.digest}`, descriptor.digest)
+    return new RegistryRanges({ descriptor, client, queue: this.#queue, patienceMs })
   }
 
   async #pull(

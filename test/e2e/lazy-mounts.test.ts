@@ -139,7 +139,7 @@ eachDriver(
     t.ok(device.presentBytes > 0 && device.presentBytes <= 2 * PIECE_SIZE, `${device.presentBytes}`)
     t.equal(spaceOf(layerFile(mounted, 'data')), device.presentBytes)
     const { stdout } = await mounted.fixture.ocimount(['status', mounted.mountpoint])
-    t.match(stdout, /^Layer 0: +sha256:[0-9a-f]+, [12]\.\d MB of 31 MB in the cache$/m)
+    t.match(stdout, /^Layer 0: +sha256:[0-9a-f]+, local, [12]\.\d MB of 31 MB in the cache$/m)
   },
   unfit,
 )

@@ -4,8 +4,6 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -13,6 +11,7 @@ import { buildImage, zstdMissing } from '../helpers/build-image.js'
 import type { BuiltImage, LayerCompression } from '../helpers/build-image.js'
 import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { freePort, isListening, missingTool } from '../helpers/docker-registry.js'
 import { FaultRegistry } from '../helpers/fault-registry.js'
 import { spawnCli, whyNoMounts } from '../helpers/run-cli.js'
 import { simpleLayer } from '../helpers/tar-members.js'
@@ -155,7 +154,9 @@ t.test('a pull that is killed, again and again', async (t) => {
   t.strictSame(readdirSync(join(cache, 'partial/sha256')), [], 'nothing incomplete is left')
 })
 
-t.test('docker-registry', { skip: whyNoRegistry() }, async (t) => {
+const TOOLS = ['docker-registry', 'skopeo', 'htpasswd', 'openssl']
+
+t.test('docker-registry', { skip: missingTool(TOOLS) }, async (t) => {
   const fixture = isolated(t)
   const { dir } = fixture
   const compressions: LayerCompression[] =
@@ -231,36 +232,3 @@ ${isOpen ? '' : `  tls: { certificate: ${cert}, key: ${key} }\nauth: { htpasswd:
   const seen = execFileSync('skopeo', ['inspect', '--raw', `oci:${cache}:${names?.[0] ?? ''}`])
   t.ok(seen.length > 0)
 })
-
-function whyNoRegistry(): string | false {
-  for (const tool of ['docker-registry', 'skopeo', 'htpasswd', 'openssl']) {
-    try {
-      execFileSync('sh', ['-c', `command -v ${tool}`], { stdio: 'ignore' })
-    } catch {
-      return `${tool} is not installed`
-    }
-  }
-  return false
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
-
-async function isListening(port: number): Promise<boolean> {
-  const { connect } = await import('node:net')
-  return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
-    socket.on('error', () => {
-      resolve(false)
-    })
-    socket.on('connect', () => {
-      socket.destroy()
-      resolve(true)
-    })
-  })
-}

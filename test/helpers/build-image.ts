@@ -13,6 +13,10 @@ export interface LayerSpec {
   readonly compression?: LayerCompression
   /** Instead of the one that fits the compression. */
   readonly mediaType?: string
+  /** Instead of what the compression makes of the tar. */
+  readonly stored?: Buffer
+  /** Of its descriptor. */
+  readonly annotations?: Readonly<Record<string, string>>
 }
 
 export interface PlatformSpec {
@@ -51,6 +55,7 @@ export interface BuiltLayer {
   readonly stored: Buffer
   readonly digest: string
   readonly mediaType: string
+  readonly annotations: Readonly<Record<string, string>> | undefined
 }
 
 export interface BuiltImage {
@@ -113,7 +118,10 @@ export function buildImage(spec: ImageSpec): BuiltImage {
     schemaVersion: 2,
     mediaType: dialect.manifest,
     config: descriptorOf(dialect.config, config),
-    layers: layers.map((layer) => descriptorOf(layer.mediaType, layer.stored)),
+    layers: layers.map(({ mediaType, stored, annotations }) => ({
+      ...descriptorOf(mediaType, stored),
+      ...(annotations === undefined ? {} : { annotations }),
+    })),
     ...spec.manifest,
   })
   return {
@@ -201,12 +209,13 @@ const DOCKER: Dialect = {
 function buildLayer(layer: Buffer | LayerSpec, dialect: Dialect): BuiltLayer {
   const spec = Buffer.isBuffer(layer) ? { tar: layer } : layer
   const compression = spec.compression ?? 'none'
-  const stored = compress(spec.tar, compression)
+  const stored = spec.stored ?? compress(spec.tar, compression)
   return {
     tar: spec.tar,
     diffId: sha256(spec.tar),
     stored,
     digest: sha256(stored),
     mediaType: spec.mediaType ?? dialect.layer[compression],
+    annotations: spec.annotations,
   }
 }

@@ -1,0 +1,112 @@
+// Makes the pieces of a lazy layer: puts the chunks that reach into them together, zeros between, and says what they hash to, which
+// nobody knew before. The table of chunks is read at the first miss; where it is gone it is made again.
+
+import { createHash } from 'node:crypto'
+import { write } from 'node:fs'
+import { promisify } from 'node:util'
+import type { FetchStats, MadePieces, PieceSource, WantedPieces } from '../cache/piece-maker.js'
+import { PIECE_DIGEST_SIZE, PIECE_SIZE } from '../cache/piece-map.js'
+import { messageOf, OcimountError } from '../errors.js'
+import { ChunkFetcher } from './chunk-fetcher.js'
+import { chunkAt, chunkCount, firstChunkBehind, type ChunkTable } from './chunk-table.js'
+import type { BlobRanges } from './layer-blob.js'
+
+export interface ChunkSourceParts {
+  readonly ranges: BlobRanges
+  readonly loadTable: (signal: AbortSignal) => Promise<ChunkTable>
+}
+
+/** Makes pieces of one layer. */
+export class ChunkSource implements PieceSource {
+  readonly learnsDigests = true
+  readonly #parts: ChunkSourceParts
+  readonly #ending = new AbortController()
+  #loaded: Promise<Loaded> | undefined
+
+  constructor(parts: ChunkSourceParts) {
+    this.#parts = parts
+  }
+
+  async make(wanted: WantedPieces): Promise<MadePieces> {
+    const { firstPiece, deviceSize, dataFd } = wanted
+    const { table, fetcher } = await this.#load()
+    if (table.deviceSize !== deviceSize) {
+      const message = `Cannot read blob ${table.blobDigest}: its chunks are of another device`
+      throw new OcimountError('CACHE_CORRUPT', message)
+    }
+    const start = firstPiece * PIECE_SIZE
+    const count = wanted.pieceDigests.length / PIECE_DIGEST_SIZE
+    const end = Math.min(start + count * PIECE_SIZE, deviceSize)
+    const bytes = Buffer.alloc(end - start)
+    const first = firstChunkBehind(table, start)
+    const behind = firstChunkBehind(table, end)
+    const options = { isUrgent: true, signal: this.#ending.signal }
+    // The chunk at `behind` ends behind the stretch; it may begin in it all the same.
+    const last = behind < chunkCount(table) && chunkAt(table, behind).deviceOffset < end ? 1 : 0
+    await fetcher.get(first, behind + last, options, (chunk, content) => {
+      const from = Math.max(start, chunk.deviceOffset)
+      const to = Math.min(end, chunk.deviceOffset + chunk.length)
+      content.copy(bytes, from - start, from - chunk.deviceOffset, to - chunk.deviceOffset)
+    })
+    const pieceDigests = digestsOf(bytes)
+    const writeFailure = dataFd < 0 ? undefined : await writeAll(dataFd, bytes, start)
+    return { bytes, writeFailure, pieceDigests }
+  }
+
+  fetched(): FetchStats {
+    return this.#parts.ranges.fetched()
+  }
+
+  /** Lets nobody wait for a registry any longer. */
+  stop(): void {
+    this.#ending.abort()
+  }
+
+  async close(): Promise<void> {
+    this.stop()
+    await this.#loaded?.catch(() => undefined)
+  }
+
+  #load(): Promise<Loaded> {
+    this.#loaded ??= this.#parts
+      .loadTable(this.#ending.signal)
+      .then((table) => ({ table, fetcher: new ChunkFetcher(table, this.#parts.ranges) }))
+      .catch((error: unknown) => {
+        this.#loaded = undefined
+        throw error
+      })
+    return this.#loaded
+  }
+}
+
+interface Loaded {
+  readonly table: ChunkTable
+  readonly fetcher: ChunkFetcher
+}
+
+function digestsOf(bytes: Buffer): Buffer {
+  const digests: Buffer[] = []
+  for (let at = 0; at < bytes.length; at += PIECE_SIZE) {
+    digests.push(
+      createHash('sha256')
+        .update(bytes.subarray(at, at + PIECE_SIZE))
+        .digest(),
+    )
+  }
+  return Buffer.concat(digests)
+}
+
+/** Gives what went wrong: reading goes on without the disk. */
+async function writeAll(fd: number, bytes: Buffer, position: number): Promise<string | undefined> {
+  try {
+    for (let done = 0; done < bytes.length;) {
+      const rest = bytes.length - done
+      done += (await writeAsync(fd, bytes, done, rest, position + done)).bytesWritten
+    }
+    return undefined
+  } catch (error) {
+    return messageOf(error)
+  }
+}
+
+const writeAsync = promisify(write)

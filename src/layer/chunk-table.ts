@@ -1,0 +1,174 @@
+// Where the chunks of a lazy layer are, in its device and in its blob: the payload of `chunks` in the layer's directory. All numbers
+// little-endian.
+//
+//    0  8  "OCIMCHNK"                          40  4  length of the digest's text
+//    8  4  version, 1                          44  4  zero
+//   12  4  compression: 1 gzip, 2 zstd         48 144 digest of the blob, zeros behind
+//   16  8  length of the blob                 192     records of 64 bytes, by deviceOffset:
+//   24  8  device size                          0  8  deviceOffset      20  4  bytes to fetch from there
+//   32  4  number of chunks                     8  8  compressedOffset  24  4  offset in what these unpack to
+//   36  4  zero                                16  4  length            28  4  zero     32 32  SHA-256 of the chunk
+//
+// What lies between the chunks of a device is zeros. The digests were in the table of contents, so the seal vouches for all.
+
+import type { DecompressibleKind } from '../compression/detect.js'
+import { OcimountError } from '../errors.js'
+import { parseDigest, type Digest } from '../image/digest.js'
+
+/** The longest chunk, and the most that has to be unpacked for the end of one: what a read of one byte may cost. */
+export const MAX_CHUNK = 64 * 1024 * 1024
+/** The most bytes that may have to be fetched for one. */
+export const MAX_CHUNK_STORED = MAX_CHUNK + MAX_CHUNK / 32
+
+/** A stretch of the device that is fetched and verified as a whole. */
+export interface Chunk {
+  readonly index: number
+  readonly deviceOffset: number
+  readonly length: number
+  /** Where the gzip member or zstd frame begins that holds it, and how much of the blob from there unpacks to its end. */
+  readonly compressedOffset: number
+  readonly compressedLength: number
+  /** Where it begins in what these bytes unpack to. */
+  readonly innerOffset: number
+  readonly sha256: Buffer
+}
+
+/** The chunks of a layer as one blob stores them. */
+export interface ChunkTable {
+  readonly compression: DecompressibleKind
+  readonly blobDigest: Digest
+  readonly blobSize: number
+  readonly deviceSize: number
+  /** Records of {@link CHUNK_RECORD_SIZE}. */
+  readonly records: Buffer
+}
+
+export const CHUNK_RECORD_SIZE = 64
+
+const MAGIC = 'OCIMCHNK'
+const VERSION = 1
+const HEADER_SIZE = 192
+const DIGEST_OFFSET = 48
+const COMPRESSIONS: readonly (DecompressibleKind | undefined)[] = [undefined, 'gzip', 'zstd']
+
+/** Writes one record into a buffer. */
+export function writeChunk(records: Buffer, at: number, chunk: Omit<Chunk, 'index'>): void {
+  records.writeBigUInt64LE(BigInt(chunk.deviceOffset), at)
+  records.writeBigUInt64LE(BigInt(chunk.compressedOffset), at + 8)
+  records.writeUInt32LE(chunk.length, at + 16)
+  records.writeUInt32LE(chunk.compressedLength, at + 20)
+  records.writeUInt32LE(chunk.innerOffset, at + 24)
+  records.writeUInt32LE(0, at + 28)
+  chunk.sha256.copy(records, at + 32)
+}
+
+/** Reads one record, whose digest is a view. */
+export function chunkAt({ records }: Pick<ChunkTable, 'records'>, index: number): Chunk {
+  const at = index * CHUNK_RECORD_SIZE
+  return {
+    index,
+    deviceOffset: Number(records.readBigUInt64LE(at)),
+    compressedOffset: Number(records.readBigUInt64LE(at + 8)),
+    length: records.readUInt32LE(at + 16),
+    compressedLength: records.readUInt32LE(at + 20),
+    innerOffset: records.readUInt32LE(at + 24),
+    sha256: records.subarray(at + 32, at + CHUNK_RECORD_SIZE),
+  }
+}
+
+/** Gives the number of chunks. */
+export function chunkCount({ records }: Pick<ChunkTable, 'records'>): number {
+  return records.length / CHUNK_RECORD_SIZE
+}
+
+/** Gives the number of the first chunk that ends behind an address; the number of all where there is none. */
+export function firstChunkBehind(table: ChunkTable, deviceOffset: number): number {
+  let low = 0
+  let high = chunkCount(table)
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    const at = middle * CHUNK_RECORD_SIZE
+    const end = Number(table.records.readBigUInt64LE(at)) + table.records.readUInt32LE(at + 16)
+    if (end > deviceOffset) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+/** Gives the payload, in parts. */
+export function encodeChunkTable(table: ChunkTable): Buffer[] {
+  const header = Buffer.alloc(HEADER_SIZE)
+  header.write(MAGIC, 'latin1')
+  header.writeUInt32LE(VERSION, 8)
+  header.writeUInt32LE(COMPRESSIONS.indexOf(table.compression), 12)
+  header.writeBigUInt64LE(BigInt(table.blobSize), 16)
+  header.writeBigUInt64LE(BigInt(table.deviceSize), 24)
+  header.writeUInt32LE(chunkCount(table), 32)
+  header.writeUInt32LE(table.blobDigest.length, 40)
+  header.write(table.blobDigest, DIGEST_OFFSET, 'latin1')
+  return [header, table.records]
+}
+
+/**
+ * Reads a payload, whose bytes the table then refers to.
+ *
+ * Whoever made the bytes, every chunk lies within the device and the blob, behind the one before it, and costs no more than
+ * {@link MAX_CHUNK}.
+ *
+ * @throws OcimountError `CACHE_CORRUPT`
+ */
+export function decodeChunkTable(payload: Buffer): ChunkTable {
+  if (payload.length < HEADER_SIZE) throw corrupt('it ends early')
+  if (payload.toString('latin1', 0, 8) !== MAGIC) throw corrupt('it is another kind of file')
+  if (payload.readUInt32LE(8) !== VERSION) throw corrupt('its version is unknown')
+  const compression = COMPRESSIONS[payload.readUInt32LE(12)]
+  if (compression === undefined) throw corrupt('its compression is unknown')
+  const records = payload.subarray(HEADER_SIZE)
+  if (records.length !== payload.readUInt32LE(32) * CHUNK_RECORD_SIZE) {
+    throw corrupt('its length is wrong')
+  }
+  const table = {
+    compression,
+    blobDigest: digestIn(payload),
+    blobSize: Number(payload.readBigUInt64LE(16)),
+    deviceSize: Number(payload.readBigUInt64LE(24)),
+    records,
+  }
+  let end = 0
+  for (let index = 0; index < chunkCount(table); index++) {
+    const chunk = chunkAt(table, index)
+    if (chunk.deviceOffset < end) throw corrupt('its chunks overlap')
+    end = chunk.deviceOffset + chunk.length
+    if (!isInBlob(chunk, table.blobSize)) throw corrupt('a chunk lies outside the blob')
+    if (!isAffordable(chunk)) throw corrupt('a chunk is too long')
+  }
+  if (!(end <= table.deviceSize)) throw corrupt('a chunk lies outside the device')
+  return table
+}
+
+/** Tells whether a chunk can be made without taking too much memory. */
+export function isAffordable({
+  length,
+  innerOffset,
+  compressedLength,
+}: Pick<Chunk, 'length' | 'innerOffset' | 'compressedLength'>): boolean {
+  return length > 0 && innerOffset + length <= MAX_CHUNK && compressedLength <= MAX_CHUNK_STORED
+}
+
+function isInBlob({ compressedOffset, compressedLength }: Chunk, blobSize: number): boolean {
+  return compressedLength > 0 && compressedOffset + compressedLength <= blobSize
+}
+
+function digestIn(payload: Buffer): Digest {
+  const length = payload.readUInt32LE(40)
+  if (DIGEST_OFFSET + length > HEADER_SIZE) throw corrupt('its digest is too long')
+  try {
+    return parseDigest(payload.toString('latin1', DIGEST_OFFSET, DIGEST_OFFSET + length))
+  } catch (error) {
+    throw corrupt('its digest is none', error)
+  }
+}
+
+function corrupt(why: string, cause?: unknown): OcimountError {
+  return new OcimountError('CACHE_CORRUPT', `Cannot read a table of chunks: ${why}`, { cause })
+}

@@ -1,0 +1,150 @@
+// Entries of an eStargz or zstd:chunked table of contents as they are written in it, with the checks that each field needs by
+// itself. What they come to together is the business of lazy-toc.ts.
+
+import { byteStringOf, type ByteString } from '../byte-string.js'
+import { OcimountError } from '../errors.js'
+import { digestHex, digestProblem, parseDigest } from '../image/digest.js'
+import type { JsonObject, JsonValue } from '../image/json.js'
+import { quote } from '../image/quote.js'
+import type { Timestamp } from '../tar/entry.js'
+
+/** One entry; absent fields are 0 or empty. */
+export interface LazyEntry {
+  readonly name: ByteString
+  readonly type: string
+  readonly size: number
+  readonly modtime: Timestamp
+  readonly linkName: ByteString
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly devMajor: number
+  readonly devMinor: number
+  readonly xattrs: ReadonlyMap<ByteString, Buffer> | undefined
+  /** SHA-256 of the file. */
+  readonly digest: Buffer | undefined
+  readonly offset: number
+  readonly endOffset: number
+  readonly innerOffset: number
+  readonly chunkOffset: number
+  readonly chunkSize: number
+  readonly chunkDigest: Buffer | undefined
+  readonly chunkType: string
+}
+
+/**
+ * Reads one entry.
+ *
+ * @throws OcimountError `LAYER_CORRUPT` saying which field of which entry is wrong
+ */
+export function readLazyEntry(value: JsonValue): LazyEntry {
+  if (!(value instanceof Map)) throw unusable('', 'it is not an object')
+  const fields = value as JsonObject
+  const name = textOf(fields, 'name')
+  refuseOtherCase(fields, name)
+  return {
+    name: nameOf(fields, 'name'),
+    type: textOf(fields, 'type'),
+    size: numberOf(fields, 'size'),
+    modtime: timeOf(fields, name),
+    linkName: nameOf(fields, 'linkName'),
+    mode: numberOf(fields, 'mode'),
+    uid: numberOf(fields, 'uid'),
+    gid: numberOf(fields, 'gid'),
+    devMajor: numberOf(fields, 'devMajor'),
+    devMinor: numberOf(fields, 'devMinor'),
+    xattrs: xattrsOf(fields, name),
+    digest: digestOf(fields, 'digest'),
+    offset: numberOf(fields, 'offset'),
+    endOffset: numberOf(fields, 'endOffset'),
+    innerOffset: numberOf(fields, 'innerOffset'),
+    chunkOffset: numberOf(fields, 'chunkOffset'),
+    chunkSize: numberOf(fields, 'chunkSize'),
+    chunkDigest: digestOf(fields, 'chunkDigest'),
+    chunkType: textOf(fields, 'chunkType'),
+  }
+}
+
+/** Makes the error for an entry that cannot be used. */
+export function unusable(name: string, why: string): OcimountError {
+  const which = name === '' ? 'an entry' : `entry ${quote(name)}`
+  return new OcimountError('LAYER_CORRUPT', `Cannot use ${which}: ${why}`)
+}
+
+const FIELDS: readonly (keyof LazyEntry)[] = [
+  ...(['name', 'type', 'size', 'modtime', 'linkName', 'mode', 'uid', 'gid'] as const),
+  ...(['devMajor', 'devMinor', 'xattrs', 'digest', 'offset', 'endOffset'] as const),
+  ...(['innerOffset', 'chunkOffset', 'chunkSize', 'chunkDigest', 'chunkType'] as const),
+]
+const KNOWN: ReadonlySet<string> = new Set(FIELDS)
+const FOLDED: ReadonlySet<string> = new Set(FIELDS.map((name) => name.toLowerCase()))
+
+/** Go takes `Offset` for `offset`; two readers must not see two layers (checklist A-062). */
+function refuseOtherCase(fields: JsonObject, name: string): void {
+  for (const key of fields.keys()) {
+    if (!KNOWN.has(key) && FOLDED.has(key.toLowerCase())) {
+      throw unusable(name, `its field ${quote(key)} differs from a known one only in case`)
+    }
+  }
+}
+
+function textOf(fields: JsonObject, field: string): string {
+  const value = fields.get(field) ?? ''
+  if (typeof value === 'string') return value
+  throw unusable(shownName(fields), `its ${field} is not a string`)
+}
+
+/** JSON of Go has U+FFFD for what is not UTF-8: such a table does not say what the names are. */
+function nameOf(fields: JsonObject, field: string): ByteString {
+  const text = textOf(fields, field)
+  if (text.includes('\ufffd')) throw unusable(text, `its ${field} is not what the archive has`)
+  return byteStringOf(text)
+}
+
+function numberOf(fields: JsonObject, field: string): number {
+  const value = fields.get(field) ?? 0
+  if (typeof value === 'number' && value >= 0) return value
+  throw unusable(shownName(fields), `its ${field} is not a number that it could be`)
+}
+
+function digestOf(fields: JsonObject, field: string): Buffer | undefined {
+  const text = textOf(fields, field)
+  if (text === '') return undefined
+  if (!text.startsWith('sha256:') || digestProblem(text) !== undefined) {
+    throw unusable(shownName(fields), `its ${field} is not a SHA-256`)
+  }
+  return Buffer.from(digestHex(parseDigest(text)), 'hex')
+}
+
+function timeOf(fields: JsonObject, name: string): Timestamp {
+  const text = textOf(fields, 'modtime')
+  // Unknown, and what Go has for that.
+  if (text === '' || text === '0001-01-01T00:00:00Z') return EPOCH
+  const [, date = '', fraction = '', zone = ''] = TIME.exec(text) ?? []
+  const seconds = Date.parse(date + zone) / 1000
+  if (!Number.isSafeInteger(seconds)) throw unusable(name, `its modtime is ${quote(text)}`)
+  return { seconds, nanoseconds: Number(fraction.slice(0, 9).padEnd(9, '0')) }
+}
+
+const EPOCH = { seconds: 0, nanoseconds: 0 }
+const TIME = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})$/
+
+function xattrsOf(fields: JsonObject, name: string): ReadonlyMap<ByteString, Buffer> | undefined {
+  const value = fields.get('xattrs')
+  if (value === undefined || value === null) return undefined
+  if (!(value instanceof Map)) throw unusable(name, 'its xattrs are not an object')
+  const xattrs = new Map<ByteString, Buffer>()
+  for (const [key, text] of value as JsonObject) {
+    const bytes = typeof text === 'string' ? Buffer.from(text, 'base64') : undefined
+    if (bytes?.toString('base64') !== text || key.includes('\ufffd')) {
+      throw unusable(name, `its xattr ${quote(key)} is not what the archive has`)
+    }
+    xattrs.set(byteStringOf(key), bytes)
+  }
+  return xattrs.size === 0 ? undefined : xattrs
+}
+
+function shownName(fields: JsonObject): string {
+  const name = fields.get('name')
+  return typeof name === 'string' ? name : ''
+}

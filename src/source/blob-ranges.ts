@@ -1,0 +1,108 @@
+// Parts of a blob out of a registry, for layers that are read while they are mounted. Nobody waits for a part for ever: a registry
+// that says nothing for a while makes the read fail, and the next one ask again.
+
+import type { FetchStats } from '../cache/piece-maker.js'
+import { isOcimountError, messageOf, OcimountError } from '../errors.js'
+import type { Descriptor } from '../image/descriptor.js'
+import type { BlobRanges, RangeOptions } from '../layer/layer-blob.js'
+import type { RegistryClient } from '../registry/client.js'
+import { RegistryError } from '../registry/registry-error.js'
+import type { RangeQueue } from './range-queue.js'
+
+/** How long a registry may say nothing, in milliseconds, unless the user says otherwise. */
+export const DEFAULT_PATIENCE_MS = 30_000
+
+export interface RegistryRangesParts {
+  readonly descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>
+  /** @throws OcimountError where nobody may be asked */
+  readonly client: () => RegistryClient
+  /** That of the image. */
+  readonly queue: RangeQueue
+  readonly patienceMs: number
+}
+
+/** One blob of a registry. */
+export class RegistryRanges implements BlobRanges {
+  readonly #parts: RegistryRangesParts
+  #fetchedBytes = 0
+  #lastError: string | undefined
+
+  constructor(parts: RegistryRangesParts) {
+    this.#parts = parts
+  }
+
+  fetched(): FetchStats {
+    return { fetchedBytes: this.#fetchedBytes, lastError: this.#lastError }
+  }
+
+  async read(
+    range: { readonly offset: number; readonly length: number },
+    options: RangeOptions,
+  ): Promise<Buffer> {
+    try {
+      const bytes = await this.#read(range, options)
+      this.#lastError = undefined
+      return bytes
+    } catch (error) {
+      if (!isOcimountError(error, 'INTERRUPTED')) this.#lastError = messageOf(error)
+      throw error
+    }
+  }
+
+  async #read(
+    { offset, length }: { readonly offset: number; readonly length: number },
+    { signal, attempt, isUrgent }: RangeOptions,
+  ): Promise<Buffer> {
+    const client = this.#parts.client()
+    const { descriptor, queue, patienceMs } = this.#parts
+    const patience = new AbortController()
+    let timer: NodeJS.Timeout | undefined
+    const wait = (): void => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        patience.abort()
+      }, patienceMs)
+    }
+    // Who fills idle time has the time to wait for a turn.
+    if (isUrgent) wait()
+    const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
+    const target = Buffer.allocUnsafe(length)
+    try {
+      await queue.run(isUrgent, both, async () => {
+        wait()
+        const options = { offset, end: offset + length, startAt: attempt, signal: both }
+        let done = 0
+        for await (const chunk of client.readBlob(descriptor, options)) {
+          wait()
+          this.#fetchedBytes += chunk.length
+          done += chunk.copy(target, done)
+        }
+        if (done < length) throw new OcimountError('INTERNAL', 'Cannot read a part: it is short')
+      })
+      return target
+    } catch (error) {
+      const what = `blob ${descriptor.digest}`
+      if (signal?.aborted === true) {
+        const message = `Cannot read ${what}: it was interrupted`
+        throw new OcimountError('INTERRUPTED', message, { cause: error })
+      }
+      if (!patience.signal.aborted) throw error
+      throw givenUp(what, patienceMs, error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+/** Says what the registry said last, where it said anything. */
+function givenUp(what: string, patienceMs: number, error: unknown): RegistryError {
+  const last = error instanceof Error && isOcimountError(error.cause) ? error.cause : undefined
+  const seconds = `${patienceMs / 1000} seconds`
+  const message =
+    last === undefined
+      ? `Cannot read ${what}: its registry sent nothing of it for ${seconds}`
+      : `${last.message}; given up after ${seconds}`
+  return new RegistryError('REGISTRY_UNAVAILABLE', message, {
+    ...{ cause: error, isTransient: true, isUnreachable: true },
+  })
+}

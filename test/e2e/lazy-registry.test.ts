@@ -1,0 +1,295 @@
+// Images whose layers are read in parts: mounted after a request or two, equal to what is pulled whole, and never anything else than
+// that, whatever the registry does meanwhile.
+
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { buildImage, zstdMissing, type BuiltImage } from '../helpers/build-image.js'
+import {
+  buildLazyLayer,
+  lazyFile,
+  type BuiltLazyLayer,
+  type LazyLayerSpec,
+} from '../helpers/build-stargz.js'
+import { leavesNothing, refuses } from '../helpers/cli-checks.js'
+import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import { contentOf, describeMounted, runTool } from '../helpers/mounted-tree.js'
+import { FaultRegistry, type Fault, type FaultRegistryOptions } from '../helpers/fault-registry.js'
+import { layerLikeBytes } from '../helpers/native-addon.js'
+import { whyNoMounts } from '../helpers/run-cli.js'
+import { simpleLayer } from '../helpers/tar-members.js'
+import { sampleMembers } from '../layer/lazy.js'
+
+const platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }
+
+const BIG = layerLikeBytes(5_000_000, 7)
+
+function lazyLayer(spec: Partial<LazyLayerSpec> = {}): BuiltLazyLayer {
+  const members = [...sampleMembers(), lazyFile('srv/big', BIG)]
+  return buildLazyLayer({ format: 'estargz', chunkSize: 200_000, members, ...spec })
+}
+
+function imageOf(
+  ...layers: { tar: Buffer; stored?: Buffer; annotations?: Record<string, string> }[]
+): BuiltImage {
+  return buildImage({
+    layers: layers.map((layer) => ({ compression: 'gzip' as const, ...layer })),
+    platform,
+  })
+}
+
+interface Place {
+  readonly fixture: CliFixture
+  readonly registry: FaultRegistry
+  readonly name: string
+  readonly mountpoint: string
+  /** Runs the command, which must succeed, and gives what it says on standard error. */
+  readonly ocimount: (...args: string[]) => Promise<string>
+}
+
+async function place(
+  t: Test,
+  image: BuiltImage,
+  options: FaultRegistryOptions = {},
+): Promise<Place> {
+  const fixture = cliFixture(t)
+  const env = { HOME: fixture.dir, XDG_CONFIG_HOME: fixture.dir, DOCKER_CONFIG: fixture.dir }
+  const isolated = {
+    ...fixture,
+    ocimount: (args: readonly string[], more = {}) =>
+      fixture.ocimount(args, { ...more, env: { ...env, CONTAINERS_REGISTRIES_CONF: '/dev/null' } }),
+  }
+  const registry = await FaultRegistry.start(t, options)
+  registry.push('org/app', image, 'v1')
+  return {
+    ...{ fixture: isolated, registry, name: `${registry.host}/org/app:v1` },
+    mountpoint: fixture.mountpoint(),
+    ocimount: async (...args) => {
+      const { status, stderr } = await isolated.ocimount(args)
+      t.equal(status, 0, stderr)
+      return stderr
+    },
+  }
+}
+
+const FORMS: { format: LazyLayerSpec['format']; skip: string | false }[] = [
+  { format: 'estargz', skip: false },
+  { format: 'zstd:chunked', skip: zstdMissing() },
+]
+
+for (const { format, skip } of FORMS) {
+  t.test(
+    `${format}: mounted in parts, equal to the whole`,
+    { skip: whyNoMounts() || skip },
+    async (t) => {
+      const layer = lazyLayer({ format })
+      const base = simpleLayer({ 'usr/': '', 'usr/gone': 'x', 'etc/': '', 'etc/base': 'base\n' })
+      const { fixture, registry, name, mountpoint, ocimount } = await place(
+        t,
+        imageOf({ tar: base }, layer),
+      )
+      const { stored } = layer
+      const said = await ocimount(name, mountpoint)
+      t.notMatch(said, /warning/)
+      t.ok(
+        registry.bytesSent < stored.length / 10,
+        `${registry.bytesSent} of ${stored.length} bytes`,
+      )
+      t.equal((await contentOf(join(mountpoint, 'usr/small'))).toString(), 'hello\n')
+      t.ok(registry.bytesSent < stored.length / 2)
+      const lazily = await describeMounted(mountpoint)
+      t.ok((await contentOf(join(mountpoint, 'srv/big'))).equals(BIG))
+      t.ok(
+        registry.bytesSent < 1.1 * stored.length + 70_000,
+        `${registry.bytesSent} bytes, no byte twice`,
+      )
+      await ocimount('umount', mountpoint)
+
+      // All of it is there by now.
+      await registry.stop()
+      await ocimount(name, mountpoint, '--offline')
+      t.equal(await describeMounted(mountpoint), lazily, 'without the registry')
+      await ocimount('umount', mountpoint)
+      t.match((await fixture.ocimount(['cache', 'verify'])).status, 0)
+
+      const again = await FaultRegistry.start(t)
+      const image = imageOf({ tar: base }, layer)
+      again.push('org/app', image, 'v1')
+      const other = `${again.host}/org/app:v1`
+      await ocimount('pull', other)
+      t.equal(again.count('blob', image.layers[1]?.digest), 1, 'a pull takes all of it')
+      await ocimount(other, mountpoint, '--offline')
+      t.equal(await describeMounted(mountpoint), lazily, 'under its DiffID')
+      await ocimount('umount', mountpoint)
+      await leavesNothing(t, fixture)
+    },
+  )
+}
+
+const FALLBACKS: {
+  name: string
+  layer: () => BuiltLazyLayer
+  fault?: Fault
+  why: RegExp | undefined
+}[] = [
+  {
+    name: 'a server that ignores ranges',
+    layer: () => lazyLayer(),
+    fault: { ignoreRange: true },
+    why: /layer 1 of 1 is pulled whole: its registry gives no parts of blobs/,
+  },
+  {
+    name: 'no footer',
+    layer: () => ({ ...lazyLayer(), stored: lazyLayer().stored.subarray(0, -51) }),
+    why: /pulled whole: it has no footer of eStargz/,
+  },
+  {
+    name: 'an annotation that is no digest',
+    layer: () => ({
+      ...lazyLayer(),
+      annotations: { 'containerd.io/snapshot/stargz/toc.digest': 'sha256:x' },
+    }),
+    why: /pulled whole: its annotation/,
+  },
+  {
+    name: 'a table that nobody vouches for',
+    layer: () => ({ ...lazyLayer(), annotations: {} }),
+    why: undefined,
+  },
+  {
+    name: 'a table that leads out of the tree',
+    layer: () => lazyLayer({ change: (entries) => [{ name: '../x', type: 'dir' }, ...entries] }),
+    why: /pulled whole: its table of contents cannot be used: .*"\.\." part/,
+  },
+  {
+    name: 'a chunk without a digest',
+    layer: () =>
+      lazyLayer({
+        change: (entries) =>
+          entries.map((entry) => ({ ...entry, chunkDigest: undefined, digest: undefined })),
+      }),
+    why: /pulled whole: .*a chunk without a digest/,
+  },
+]
+
+for (const { name: what, layer, fault, why } of FALLBACKS) {
+  t.test(`${what}: pulled whole, and it says so`, async (t) => {
+    const built = layer()
+    const { registry, name, fixture, ocimount } = await place(t, imageOf(built))
+    if (fault !== undefined)
+      registry.options = { fault: ({ range }) => (range === undefined ? undefined : fault) }
+    const said = await ocimount('ls', name, '/usr')
+    if (why === undefined) t.equal(said, '')
+    else t.match(said, why)
+    t.ok(registry.bytesSent > built.stored.length)
+    const { stdout } = await fixture.ocimount(['cat', name, '/usr/small'])
+    t.equal(stdout, 'hello\n')
+  })
+}
+
+const REFUSALS: {
+  name: string
+  layer: () => BuiltLazyLayer
+  fault?: Fault
+  status: number
+  why: RegExp
+}[] = [
+  {
+    name: 'two tables of contents',
+    layer: () => ({
+      ...lazyLayer(),
+      annotations: {
+        ...lazyLayer().annotations,
+        'io.github.containers.zstd-chunked.manifest-checksum': `sha256:${'0'.repeat(64)}`,
+      },
+    }),
+    status: 3,
+    why: /two tables of contents/,
+  },
+  {
+    name: 'another table than the manifest names',
+    layer: () => ({
+      ...lazyLayer(),
+      annotations: { 'containerd.io/snapshot/stargz/toc.digest': `sha256:${'0'.repeat(64)}` },
+    }),
+    status: 5,
+    why: /Cannot use the table of contents of blob .*: its digest is/,
+  },
+  {
+    name: 'a lying Content-Range',
+    layer: () => lazyLayer(),
+    fault: { contentRange: 'bytes 7-9/10' },
+    status: 7,
+    why: /were asked for, the answer holds "bytes 7-9\/10"/,
+  },
+  {
+    name: 'several ranges at once',
+    layer: () => lazyLayer(),
+    fault: { multipart: true },
+    status: 7,
+    why: /several came/,
+  },
+  {
+    name: 'a packed answer',
+    layer: () => lazyLayer(),
+    fault: { gzip: true },
+    status: 7,
+    why: /encoded as gzip/,
+  },
+  {
+    name: 'no access to blobs',
+    layer: () => lazyLayer(),
+    fault: { status: 403, body: 'denied' },
+    status: 7,
+    why: /refuses \(status 403/,
+  },
+]
+
+for (const { name: what, layer, fault, status, why } of REFUSALS) {
+  t.test(`${what}: refused before anything is mounted`, async (t) => {
+    const { registry, name, fixture, mountpoint } = await place(t, imageOf(layer()))
+    if (fault !== undefined)
+      registry.options = { fault: ({ range }) => (range === undefined ? undefined : fault) }
+    await refuses(t, fixture, [name, mountpoint], { status, why })
+    await leavesNothing(t, fixture)
+  })
+}
+
+t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, async (t) => {
+  const { registry, name, mountpoint, ocimount, fixture } = await place(t, imageOf(lazyLayer()))
+  await ocimount(name, mountpoint, '--registry-timeout', '2')
+  const small = join(mountpoint, 'usr/small')
+  const big = join(mountpoint, 'srv/big')
+  const status = async (): Promise<string> =>
+    (await fixture.ocimount(['status', mountpoint])).stdout
+  const readBig = async (block: number): Promise<Buffer> =>
+    (
+      await runTool('dd', [`if=${big}`, 'bs=1000', `skip=${block}`, 'count=1', 'status=none'], {
+        encoding: 'buffer',
+      })
+    ).stdout
+  const isRight = (bytes: Buffer, block: number): boolean =>
+    bytes.equals(BIG.subarray(block * 1000, block * 1000 + 1000))
+  t.equal((await contentOf(small)).toString(), 'hello\n')
+
+  registry.options = { fault: () => ({ status: 503, body: 'busy' }) }
+  const began = performance.now()
+  await t.rejects(readBig(4900), /Input\/output error/)
+  t.ok(performance.now() - began < 15_000, 'within a bounded time')
+  t.equal((await contentOf(small)).toString(), 'hello\n', 'what is there goes on')
+  t.match(
+    await status(),
+    /^Layer 0: +toc:sha256:[0-9a-f]+, lazy, \d\.\d MB of 8\.\d MB in the cache, \d.* fetched by this mount$/m,
+  )
+  t.match(await status(), /^ {2}Registry: +Cannot .*503/m)
+
+  registry.options = { fault: () => ({ stallAfter: 0 }) }
+  await t.rejects(readBig(4900), /Input\/output error/)
+  registry.options = {}
+  t.ok(isRight(await readBig(4900), 4900), 'and when it is back, so is the rest')
+  t.notMatch(await status(), /^ {2}Registry/m)
+
+  let busy = 2
+  registry.options = { fault: () => (busy-- > 0 ? { status: 503 } : undefined) }
+  t.ok(isRight(await readBig(2500), 2500), 'a short trouble is not noticed')
+  await ocimount('umount', mountpoint)
+})
