@@ -4,7 +4,7 @@
 //
 //   CACHEDIR.TAG                      marks the directory as ours and as a cache, for backup programs
 //   oci-layout index.json blobs/…     an OCI image layout
-//   layers/<layer id>/                toc data data.map digests, chunks where it is lazy; `:` in the id is written `-`
+//   layers/<layer id>/                toc data data.map digests, of a lazy one chunks and profile; `:` in the id is written `-`
 //   blob-index/<alg>/<blob digest>    sealed: the spans of one stored form of a layer
 //   rootfs/v<writer>/<key>.erofs      sealed
 //   archives/<identity>               sealed record of what a local archive was verified to hold
@@ -55,6 +55,11 @@ export class CachePaths {
   /** Gives the file that says where the chunks of a lazy layer are. */
   chunksPath(layerId: string): string {
     return join(this.layerPath(layerId), 'chunks')
+  }
+
+  /** Gives the file that says which pieces of a lazy layer were read first. */
+  profilePath(layerId: string): string {
+    return join(this.layerPath(layerId), 'profile')
   }
 
   dataPath(layerId: string): string {

@@ -46,6 +46,7 @@ export class PieceFile {
   readonly #ahead: ReadAhead
   /** The state of the file that the checked pieces were found in, and what this process had written by then. */
   #seen: { readonly stats: BigIntStats; readonly fillsEnded: number }
+  #lastMissMs = -Infinity
   #isDropped = false
   #closing: Promise<void> | undefined
 
@@ -122,6 +123,27 @@ export class PieceFile {
     return this.#source?.fetched?.()
   }
 
+  /** When a piece was last missed by somebody who waited for it, as `performance.now()` says it. */
+  get lastMissMs(): number {
+    return this.#lastMissMs
+  }
+
+  /** Pieces that are likely to be read first. */
+  async firstPieces(): Promise<readonly number[]> {
+    const pieces = (await this.#source?.firstPieces?.()) ?? []
+    return pieces.filter((piece) => piece < this.#states.bytes.length)
+  }
+
+  /**
+   * Makes pieces that nobody waits for; false where they cannot be kept, so that there is no use in it.
+   *
+   * @throws OcimountError as {@link PieceFile.read}
+   */
+  async fill(piece: number, count: number): Promise<boolean> {
+    if (this.#closing !== undefined) return false
+    return this.#workshop.fillIdle(piece, Math.min(piece + count, this.#states.bytes.length))
+  }
+
   /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
   native(): NativeDevice {
     const { handle } = this.#parts
@@ -147,7 +169,7 @@ export class PieceFile {
         this.#workshop.use?.touch(piece)
         done += part.length
       } else {
-        if (this.#states.isAbsent(piece)) this.#ahead.onMiss(piece, piece + 1)
+        if (this.#states.isAbsent(piece)) this.#noteMiss(piece, piece + 1)
         const bytes = await this.#obtain(piece)
         done += bytes.copy(target, done, inPiece)
       }
@@ -163,7 +185,7 @@ export class PieceFile {
     this.#checkRange(0, piece * PIECE_SIZE)
     const end = Math.min(piece + count, this.#states.bytes.length)
     this.#workshop.startRuns(piece, end)
-    this.#ahead.onMiss(piece, end)
+    this.#noteMiss(piece, end)
     const pieces = Array.from({ length: end - piece }, (_, index) => piece + index)
     const outcomes = await Promise.allSettled(pieces.map((one) => this.#ensureOne(one)))
     return outcomes.flatMap((outcome) => {
@@ -183,6 +205,11 @@ export class PieceFile {
     await this.#workshop.finish()
     await this.#parts.handle.close()
     await this.#source?.close()
+  }
+
+  #noteMiss(first: number, end: number): void {
+    this.#lastMissMs = performance.now()
+    this.#ahead.onMiss(first, end)
   }
 
   #obtain(piece: number): Promise<Buffer> {

@@ -17,6 +17,8 @@ export interface PieceSource {
   make(wanted: WantedPieces): Promise<MadePieces>
   /** Set where nobody knows what pieces hash to before they were made for the first time. */
   readonly learnsDigests?: boolean
+  /** Gives pieces that are likely to be read first, the likeliest in front. */
+  firstPieces?(): Promise<readonly number[]>
   /** What it took so far, where it comes from far away. */
   fetched?(): FetchStats
   /** Gives up what is under way, since nobody waits any more. */
@@ -38,6 +40,8 @@ export interface WantedPieces {
   readonly pieceDigests: Buffer
   readonly deviceSize: number
   readonly dataFd: number
+  /** False where nobody waits for them. */
+  readonly isUrgent: boolean
 }
 
 export interface MadePieces {
@@ -101,7 +105,7 @@ export class PieceMaker {
   async make(
     first: number,
     count: number,
-    mayStore: boolean,
+    { mayStore, isUrgent }: { readonly mayStore: boolean; readonly isUrgent: boolean },
   ): Promise<{ pieces: Buffer[]; isStored: boolean }> {
     const { map, digests, handle } = this.#parts
     const dataFd = mayStore && this.isStoring ? handle.fd : -1
@@ -112,6 +116,7 @@ export class PieceMaker {
         pieceDigests: digestsOf(digests, first, count),
         deviceSize: map.deviceSize,
         dataFd,
+        isUrgent,
       })
     } catch (error) {
       if (count === 1) this.#noteFault(first, error)

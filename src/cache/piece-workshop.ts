@@ -102,16 +102,16 @@ export class PieceWorkshop implements QuotaMember {
   }
 
   /** Gives a piece's bytes after checking or making it. */
-  obtain(piece: number): Promise<Buffer> {
-    return this.#busy.get(piece) ?? this.#work(piece, this.#checkOrMake(piece))
+  obtain(piece: number, isUrgent = true): Promise<Buffer> {
+    return this.#busy.get(piece) ?? this.#work(piece, this.#checkOrMake(piece, isUrgent))
   }
 
   /** Starts work on pieces that nobody works on yet, runs of absent ones together. */
-  startRuns(first: number, end: number): void {
+  startRuns(first: number, end: number, isUrgent = true): void {
     for (let piece = first; piece < end;) {
       let stop = piece
       while (stop < end && stop - piece < MAX_RUN && this.#isIdle(stop)) stop++
-      if (stop - piece > 1) this.#startRun(piece, stop - piece)
+      if (stop - piece > 1) this.#startRun(piece, stop - piece, isUrgent)
       piece = Math.max(stop, piece + 1)
     }
   }
@@ -123,6 +123,21 @@ export class PieceWorkshop implements QuotaMember {
     for (let piece = first; piece < end; piece++) {
       if (!this.#states.isChecked(piece)) void this.obtain(piece).catch(() => undefined)
     }
+  }
+
+  /**
+   * Makes absent pieces that nobody waits for, and tells whether they are in the file now.
+   *
+   * @throws OcimountError what the source throws
+   */
+  async fillIdle(first: number, end: number): Promise<boolean> {
+    if (this.maker?.isStoring !== true) return false
+    this.startRuns(first, end, false)
+    const pieces = Array.from({ length: end - first }, (_, index) => first + index)
+    const absent = pieces.filter((piece) => this.#states.isAbsent(piece))
+    const outcomes = await Promise.allSettled(absent.map((piece) => this.obtain(piece, false)))
+    for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason
+    return !pieces.some((piece) => this.#states.isAbsent(piece))
   }
 
   /** Waits for work under way and makes what was made durable. */
@@ -141,7 +156,7 @@ export class PieceWorkshop implements QuotaMember {
     return done
   }
 
-  async #checkOrMake(piece: number): Promise<Buffer> {
+  async #checkOrMake(piece: number, isUrgent: boolean): Promise<Buffer> {
     await this.#evictor?.settled(piece)
     if (!this.#states.isAbsent(piece)) {
       // While another process punches it out there is nothing to check.
@@ -152,7 +167,7 @@ export class PieceWorkshop implements QuotaMember {
     }
     const unstored = this.maker?.unstored(piece)
     if (unstored !== undefined) return unstored
-    return pieceOf(await this.#make(piece, 1), 0)
+    return pieceOf(await this.#make(piece, 1, isUrgent), 0)
   }
 
   /** Gives undefined for a piece that has to be made again. */
@@ -174,7 +189,7 @@ export class PieceWorkshop implements QuotaMember {
     return undefined
   }
 
-  async #make(first: number, count: number): Promise<Buffer[]> {
+  async #make(first: number, count: number, isUrgent: boolean): Promise<Buffer[]> {
     if (this.maker === undefined) throw corruptError(this.#parts.path, `piece ${first} is absent`)
     const { quota } = this.#options
     const { start } = pieceRange(first, this.#parts.map.deviceSize)
@@ -185,7 +200,10 @@ export class PieceWorkshop implements QuotaMember {
     let stored = 0
     this.#fills++
     try {
-      const { pieces, isStored } = await this.maker.make(first, count, mayStore)
+      const { pieces, isStored } = await this.maker.make(first, count, {
+        mayStore,
+        isUrgent,
+      })
       if (isStored) {
         this.#noteStored(pieces.map((_, index) => first + index))
         stored = length
@@ -206,22 +224,22 @@ export class PieceWorkshop implements QuotaMember {
     this.#presence?.add(pieces)
   }
 
-  #startRun(first: number, count: number): void {
-    const run = this.#makeSettled(first, count)
+  #startRun(first: number, count: number, isUrgent: boolean): void {
+    const run = this.#makeSettled(first, count, isUrgent)
     for (let index = 0; index < count; index++) {
       const piece = first + index
       const work = run.then(
         (pieces) => pieceOf(pieces, index),
         // One bad span must not take the good pieces beside it along.
-        () => this.#make(piece, 1).then((pieces) => pieceOf(pieces, 0)),
+        () => this.#make(piece, 1, isUrgent).then((pieces) => pieceOf(pieces, 0)),
       )
       void this.#work(piece, work)
     }
   }
 
-  async #makeSettled(first: number, count: number): Promise<Buffer[]> {
+  async #makeSettled(first: number, count: number, isUrgent: boolean): Promise<Buffer[]> {
     for (let piece = first; piece < first + count; piece++) await this.#evictor?.settled(piece)
-    return this.#make(first, count)
+    return this.#make(first, count, isUrgent)
   }
 
   #isIdle(piece: number): boolean {

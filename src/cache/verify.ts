@@ -243,7 +243,7 @@ class Check {
   }
 }
 
-const SEALED_NAMES = ['toc', 'chunks']
+const SEALED_NAMES = ['toc', 'chunks', 'profile']
 const DATA_NAMES = [DATA_NAME, DIGESTS_NAME, DATA_MAP_NAME]
 
 function removal(path: string): () => Promise<void> {

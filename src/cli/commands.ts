@@ -4,6 +4,7 @@
 import type { Options } from 'yargs'
 import { DRIVER_NAMES, type DriverName } from '../mount/driver.js'
 import { CONTAINER_OPTIONS, type ContainerArguments } from './container-options.js'
+import type { PrefetchMode } from '../rootfs/prefetch.js'
 import type { ExitStatus } from './exit-codes.js'
 
 /** What the parser hands to a command; which fields are there follows from the command's own options. */
@@ -32,6 +33,7 @@ export interface CommandArguments extends ContainerArguments {
   readonly offline: boolean
   /** In seconds. */
   readonly registryTimeout: number
+  readonly prefetch: PrefetchMode
   /** Undefined: as it was. */
   readonly pin: boolean | undefined
   readonly logLevel: 'silent' | 'error' | 'warn' | 'info' | 'debug'
@@ -75,6 +77,9 @@ const IMAGE = {
   describe:
     'Archive, layout or directory; - for an archive on standard input; docker-archive:, oci-archive:, oci:, dir: and a path; or a name in a registry, [docker://]HOST/NAME[:TAG][@DIGEST]',
 } as const
+
+/** In the order of what they fetch. */
+export const PREFETCH_MODES: readonly PrefetchMode[] = ['none', 'profile', 'all']
 
 const json: Options = { type: 'boolean', default: false, describe: 'Print one JSON document' }
 const quiet: Options = {
@@ -147,11 +152,17 @@ const IMAGE_OPTIONS: Readonly<Record<string, Options>> = {
   ...REGISTRY_OPTIONS,
 }
 
-const DRIVER_OPTION: Readonly<Record<string, Options>> = {
+const SERVER_OPTIONS: Readonly<Record<string, Options>> = {
   driver: {
     choices: ['auto', ...DRIVER_NAMES],
     default: 'auto',
     describe: 'What serves the mount; auto: the first that works',
+  },
+  prefetch: {
+    choices: PREFETCH_MODES,
+    default: 'profile',
+    describe:
+      'Of layers that are fetched as they are read, fetch nothing ahead, what earlier runs read first and the rest when it is quiet, or all at once',
   },
 }
 
@@ -162,7 +173,7 @@ const CONTAINER_ARGS = {
 
 const MOUNT_OPTIONS: Readonly<Record<string, Options>> = {
   ...IMAGE_OPTIONS,
-  ...DRIVER_OPTION,
+  ...SERVER_OPTIONS,
   foreground: {
     type: 'boolean',
     alias: 'f',
@@ -213,7 +224,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     describe: 'Start a container from an image; gives its exit status',
     options: {
       ...IMAGE_OPTIONS,
-      ...DRIVER_OPTION,
+      ...SERVER_OPTIONS,
       ...CONTAINER_OPTIONS,
       name: { type: 'string', requiresArg: true, describe: 'Id of the container' },
       detach: {
@@ -244,7 +255,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     describe: 'Make a bundle for an OCI runtime: config.json, and the image mounted as rootfs',
     options: {
       ...IMAGE_OPTIONS,
-      ...DRIVER_OPTION,
+      ...SERVER_OPTIONS,
       ...CONTAINER_OPTIONS,
       'config-only': {
         type: 'boolean',

@@ -9,6 +9,7 @@ import type { DriverLimit } from '../mount/driver.js'
 import { releaseMemory } from '../mount/release-memory.js'
 import type { MountChange, MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
+import { prefetch, type PrefetchMode } from '../rootfs/prefetch.js'
 import type { Image } from '../source/image.js'
 import type { MountSummary } from './mount-summary.js'
 
@@ -29,6 +30,7 @@ export interface LiveMount {
   readonly rootfs: Rootfs
   readonly mount: RootfsMount
   readonly summary: MountSummary
+  readonly prefetch: PrefetchMode
 }
 
 /**
@@ -69,6 +71,7 @@ export async function serveUntilGone(live: LiveMount, hooks: StayHooks): Promise
     detach: () => mount.unmount({ lazy: true }),
     signal: ending.signal,
   })
+  void prefetch(rootfs, live.prefetch, ending.signal)
   // Nothing else need keep the process alive behind a direct mount.
   const staying = setInterval(() => undefined, STAYING_MS)
   let isGone = false

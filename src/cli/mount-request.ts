@@ -6,7 +6,8 @@ import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
 import { candidateDrivers, DRIVER_NAMES, type DriverName } from '../mount/driver.js'
 import { cacheOptions } from './cache-options.js'
-import type { CommandArguments } from './commands.js'
+import type { PrefetchMode } from '../rootfs/prefetch.js'
+import { PREFETCH_MODES, type CommandArguments } from './commands.js'
 
 /** Which image is meant, and how it is opened; JSON-safe, paths absolute. */
 export interface ImageRequest {
@@ -23,6 +24,7 @@ export interface ImageRequest {
   readonly insecure: boolean
   readonly offline: boolean
   readonly registryTimeout: number
+  readonly prefetch: PrefetchMode
   readonly logLevel: CommandArguments['logLevel']
 }
 
@@ -55,6 +57,7 @@ export function toImageRequest(args: CommandArguments, cwd: string): ImageReques
     insecure: args.insecure,
     offline: args.offline,
     registryTimeout: args.registryTimeout,
+    prefetch: args.prefetch,
     logLevel: args.logLevel,
   }
 }
@@ -144,6 +147,7 @@ const VALUES: Readonly<Record<string, (request: Mutable<MountRequest>, value: st
     (request.verify = oneOf('verify', value, ['background', 'before'] as const)),
   platform: (request, value) => (request.platform = value),
   ref: (request, value) => (request.ref = value),
+  prefetch: (request, value) => (request.prefetch = oneOf('prefetch', value, PREFETCH_MODES)),
   registry_timeout: (request, value) => (request.registryTimeout = Number(value)),
   cache_dir: (request, value) => (request.cacheDir = resolve(request.cwd, value)),
   cache_size: (request, value) => (request.maxDataBytes = parseCacheSize(value, 'cache_size')),

@@ -106,11 +106,12 @@ async function start(
     driver: mount.driver,
     verification: summary.verification,
   })
-  const finished = serveUntilGone({ state, image, rootfs, mount, summary }, hooks).then(
-    async (how) => {
-      end.isLeft = how === 'left'
-      await cleanup.run()
-    },
-  )
+  const finished = serveUntilGone(
+    { state, image, rootfs, mount, summary, prefetch: request.prefetch },
+    hooks,
+  ).then(async (how) => {
+    end.isLeft = how === 'left'
+    await cleanup.run()
+  })
   return { summary, finished }
 }

@@ -16,6 +16,7 @@ import { requestAttach } from '../mount/control.js'
 import { createLowerDirectory, Lower, type LowerDirectory } from '../mount/lower.js'
 import { findLowers } from '../mount/lower-record.js'
 import type { MountRecord } from '../mount/state.js'
+import { prefetch } from '../rootfs/prefetch.js'
 import type { MountRequest } from './mount-request.js'
 import { imageRecord, optionsRecord, summariseMount } from './mount-summary.js'
 import { factsOf, verifyBehind } from './live-mount.js'
@@ -102,7 +103,9 @@ export interface AttachRequest {
   readonly cleanup: Cleanup
 }
 
-type LowerRequest = Pick<MountRequest, 'image' | 'driver'> & { readonly allowOther?: boolean }
+type LowerRequest = Pick<MountRequest, 'image' | 'driver' | 'prefetch'> & {
+  readonly allowOther?: boolean
+}
 
 /**
  * Mounts on the lower of an open image: one that is there, or one of this process.
@@ -193,6 +196,7 @@ async function becomeServer(
     detach: () => lower.detachAll(),
     signal: ending.signal,
   })
+  void prefetch(rootfs, request.prefetch, ending.signal)
   return { record, finished }
 }
 

@@ -5,14 +5,16 @@ import { createHash } from 'node:crypto'
 import { write } from 'node:fs'
 import { promisify } from 'node:util'
 import type { FetchStats, MadePieces, PieceSource, WantedPieces } from '../cache/piece-maker.js'
-import { PIECE_DIGEST_SIZE, PIECE_SIZE } from '../cache/piece-map.js'
+import { PIECE_DIGEST_SIZE, PIECE_SIZE, pieceCount } from '../cache/piece-map.js'
 import { messageOf, OcimountError } from '../errors.js'
 import { ChunkFetcher } from './chunk-fetcher.js'
 import { chunkAt, chunkCount, firstChunkBehind, type ChunkTable } from './chunk-table.js'
 import type { BlobRanges } from './layer-blob.js'
+import type { ReadProfile } from './read-profile.js'
 
 export interface ChunkSourceParts {
   readonly ranges: BlobRanges
+  readonly profile: ReadProfile
   readonly loadTable: (signal: AbortSignal) => Promise<ChunkTable>
 }
 
@@ -28,7 +30,7 @@ export class ChunkSource implements PieceSource {
   }
 
   async make(wanted: WantedPieces): Promise<MadePieces> {
-    const { firstPiece, deviceSize, dataFd } = wanted
+    const { firstPiece, deviceSize, dataFd, isUrgent } = wanted
     const { table, fetcher } = await this.#load()
     if (table.deviceSize !== deviceSize) {
       const message = `Cannot read blob ${table.blobDigest}: its chunks are of another device`
@@ -36,11 +38,12 @@ export class ChunkSource implements PieceSource {
     }
     const start = firstPiece * PIECE_SIZE
     const count = wanted.pieceDigests.length / PIECE_DIGEST_SIZE
+    if (isUrgent) this.#parts.profile.note(firstPiece, count)
     const end = Math.min(start + count * PIECE_SIZE, deviceSize)
     const bytes = Buffer.alloc(end - start)
     const first = firstChunkBehind(table, start)
     const behind = firstChunkBehind(table, end)
-    const options = { isUrgent: true, signal: this.#ending.signal }
+    const options = { isUrgent, signal: this.#ending.signal }
     // The chunk at `behind` ends behind the stretch; it may begin in it all the same.
     const last = behind < chunkCount(table) && chunkAt(table, behind).deviceOffset < end ? 1 : 0
     await fetcher.get(first, behind + last, options, (chunk, content) => {
@@ -51,6 +54,14 @@ export class ChunkSource implements PieceSource {
     const pieceDigests = digestsOf(bytes)
     const writeFailure = dataFd < 0 ? undefined : await writeAll(dataFd, bytes, start)
     return { bytes, writeFailure, pieceDigests }
+  }
+
+  /** What was read first in earlier runs, then what the maker of the layer saw being read first. */
+  async firstPieces(): Promise<readonly number[]> {
+    const known = await this.#parts.profile.load()
+    const { table } = await this.#load()
+    const wanted = Array.from({ length: pieceCount(table.firstEnd) }, (_, piece) => piece)
+    return [...new Set([...known, ...wanted])]
   }
 
   fetched(): FetchStats {
@@ -64,6 +75,7 @@ export class ChunkSource implements PieceSource {
 
   async close(): Promise<void> {
     this.stop()
+    await this.#parts.profile.save()
     await this.#loaded?.catch(() => undefined)
   }
 

@@ -3,7 +3,8 @@
 //
 //    0  8  "OCIMCHNK"                          40  4  length of the digest's text
 //    8  4  version, 1                          44  4  zero
-//   12  4  compression: 1 gzip, 2 zstd         48 144 digest of the blob, zeros behind
+//   12  4  compression: 1 gzip, 2 zstd         48 136 digest of the blob, zeros behind
+//                                             184  8  end of what its maker wants to be fetched first
 //   16  8  length of the blob                 192     records of 64 bytes, by deviceOffset:
 //   24  8  device size                          0  8  deviceOffset      20  4  bytes to fetch from there
 //   32  4  number of chunks                     8  8  compressedOffset  24  4  offset in what these unpack to
@@ -39,6 +40,8 @@ export interface ChunkTable {
   readonly blobDigest: Digest
   readonly blobSize: number
   readonly deviceSize: number
+  /** What lies before this in the device is what its maker wants to be fetched first. */
+  readonly firstEnd: number
   /** Records of {@link CHUNK_RECORD_SIZE}. */
   readonly records: Buffer
 }
@@ -49,6 +52,7 @@ const MAGIC = 'OCIMCHNK'
 const VERSION = 1
 const HEADER_SIZE = 192
 const DIGEST_OFFSET = 48
+const FIRST_END_OFFSET = 184
 const COMPRESSIONS: readonly (DecompressibleKind | undefined)[] = [undefined, 'gzip', 'zstd']
 
 /** Writes one record into a buffer. */
@@ -106,6 +110,7 @@ export function encodeChunkTable(table: ChunkTable): Buffer[] {
   header.writeUInt32LE(chunkCount(table), 32)
   header.writeUInt32LE(table.blobDigest.length, 40)
   header.write(table.blobDigest, DIGEST_OFFSET, 'latin1')
+  header.writeBigUInt64LE(BigInt(table.firstEnd), FIRST_END_OFFSET)
   return [header, table.records]
 }
 
@@ -132,6 +137,7 @@ export function decodeChunkTable(payload: Buffer): ChunkTable {
     blobDigest: digestIn(payload),
     blobSize: Number(payload.readBigUInt64LE(16)),
     deviceSize: Number(payload.readBigUInt64LE(24)),
+    firstEnd: Number(payload.readBigUInt64LE(FIRST_END_OFFSET)),
     records,
   }
   let end = 0
@@ -142,7 +148,8 @@ export function decodeChunkTable(payload: Buffer): ChunkTable {
     if (!isInBlob(chunk, table.blobSize)) throw corrupt('a chunk lies outside the blob')
     if (!isAffordable(chunk)) throw corrupt('a chunk is too long')
   }
-  if (!(end <= table.deviceSize)) throw corrupt('a chunk lies outside the device')
+  if (end > table.deviceSize || table.firstEnd > table.deviceSize)
+    throw corrupt('a chunk lies outside the device')
   return table
 }
 
@@ -161,7 +168,7 @@ function isInBlob({ compressedOffset, compressedLength }: Chunk, blobSize: numbe
 
 function digestIn(payload: Buffer): Digest {
   const length = payload.readUInt32LE(40)
-  if (DIGEST_OFFSET + length > HEADER_SIZE) throw corrupt('its digest is too long')
+  if (DIGEST_OFFSET + length > FIRST_END_OFFSET) throw corrupt('its digest is too long')
   try {
     return parseDigest(payload.toString('latin1', DIGEST_OFFSET, DIGEST_OFFSET + length))
   } catch (error) {

@@ -45,6 +45,16 @@ export interface LayerDevice {
   ensure?(piece: number, count: number): Promise<readonly UnstoredPiece[]>
   /** Bytes of the device that the cache holds now; undefined where it need not hold any. */
   presentBytes?(): number
+  /** When somebody last had to wait for a piece; of a device that can be filled before anybody asks, as are the next two. */
+  readonly lastMissMs?: number
+  /** Pieces that are likely to be read first. */
+  firstPieces?(): Promise<readonly number[]>
+  /**
+   * Makes pieces that nobody waits for; false where they cannot be kept.
+   *
+   * @throws OcimountError as {@link LayerDevice.read}
+   */
+  fill?(piece: number, count: number): Promise<boolean>
   /** What was fetched for it since it was opened; undefined where nothing ever is. */
   fetched?(): FetchStats | undefined
   /** Pieces that could not be made so far. */

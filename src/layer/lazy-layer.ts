@@ -14,6 +14,7 @@ import type { BlobRanges, LayerBlob } from './layer-blob.js'
 import { lazyLayerId, lookForData, readToc, storeIfPossible } from './layer-store.js'
 import { probeRanges, readLazyIndex, type IndexedBlob } from './lazy-index.js'
 import type { LazyContents } from './lazy-toc.js'
+import { ReadProfile } from './read-profile.js'
 import { encodeToc } from './toc-file.js'
 import type { Toc } from './toc.js'
 
@@ -70,6 +71,7 @@ export class OpenableLazyLayer {
         source: new ChunkSource({
           ranges: this.#blob.ranges,
           loadTable: (signal) => this.#loadTable(signal),
+          profile: new ReadProfile(this.layerId, this.#cache),
         }),
         store: this.#cache.layerStore(this.layerId),
         quota: this.#cache.quota,

@@ -78,6 +78,7 @@ class LazyTocBuilder {
   readonly #budget = new TarBudget({})
   readonly #chunks = new ChunkTableBuilder()
   #cursor = 0
+  #firstEnd = 0
   #file: OpenFile | undefined
 
   constructor(blob: LazyBlob) {
@@ -104,7 +105,8 @@ class LazyTocBuilder {
     const deviceSize = this.#cursor
     const { compression, digest, size: blobSize, contentEnd } = this.#blob
     const records = this.#chunks.finish(unlisted === undefined ? contentEnd : blobSize)
-    const chunks = { compression, blobDigest: digest, blobSize, deviceSize, records }
+    const firstEnd = this.#firstEnd
+    const chunks = { compression, blobDigest: digest, blobSize, deviceSize, firstEnd, records }
     for (let index = 0; index < this.#chunks.count; index++) {
       if (!isAffordable(chunkAt(chunks, index))) throw tooLong('')
     }
@@ -113,6 +115,7 @@ class LazyTocBuilder {
 
   #openFile(entry: LazyEntry): void {
     this.#align()
+    if (entry.name === LANDMARK) this.#firstEnd = this.#cursor
     this.#file = { entry, dataOffset: this.#cursor, segments: [], covered: 0 }
     this.#addChunk(this.#file, entry)
   }
@@ -204,6 +207,8 @@ class LazyTocBuilder {
   }
 }
 
+/** Where the files end that the maker of an eStargz layer saw being read first (checklist F-019). */
+const LANDMARK = '.prefetch.landmark'
 const NOTHING = '' as LazyEntry['name']
 const UNLISTED = {
   type: 'file',

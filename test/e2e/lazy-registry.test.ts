@@ -2,6 +2,7 @@
 // that, whatever the registry does meanwhile.
 
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { buildImage, zstdMissing, type BuiltImage } from '../helpers/build-image.js'
 import {
@@ -10,10 +11,10 @@ import {
   type BuiltLazyLayer,
   type LazyLayerSpec,
 } from '../helpers/build-stargz.js'
-import { leavesNothing, refuses } from '../helpers/cli-checks.js'
+import { leavesNothing } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
 import { contentOf, describeMounted, runTool } from '../helpers/mounted-tree.js'
-import { FaultRegistry, type Fault, type FaultRegistryOptions } from '../helpers/fault-registry.js'
+import { FaultRegistry, type FaultRegistryOptions } from '../helpers/fault-registry.js'
 import { layerLikeBytes } from '../helpers/native-addon.js'
 import { whyNoMounts } from '../helpers/run-cli.js'
 import { simpleLayer } from '../helpers/tar-members.js'
@@ -88,7 +89,7 @@ for (const { format, skip } of FORMS) {
         imageOf({ tar: base }, layer),
       )
       const { stored } = layer
-      const said = await ocimount(name, mountpoint)
+      const said = await ocimount(name, mountpoint, '--prefetch', 'none')
       t.notMatch(said, /warning/)
       t.ok(
         registry.bytesSent < stored.length / 10,
@@ -125,138 +126,9 @@ for (const { format, skip } of FORMS) {
   )
 }
 
-const FALLBACKS: {
-  name: string
-  layer: () => BuiltLazyLayer
-  fault?: Fault
-  why: RegExp | undefined
-}[] = [
-  {
-    name: 'a server that ignores ranges',
-    layer: () => lazyLayer(),
-    fault: { ignoreRange: true },
-    why: /layer 1 of 1 is pulled whole: its registry gives no parts of blobs/,
-  },
-  {
-    name: 'no footer',
-    layer: () => ({ ...lazyLayer(), stored: lazyLayer().stored.subarray(0, -51) }),
-    why: /pulled whole: it has no footer of eStargz/,
-  },
-  {
-    name: 'an annotation that is no digest',
-    layer: () => ({
-      ...lazyLayer(),
-      annotations: { 'containerd.io/snapshot/stargz/toc.digest': 'sha256:x' },
-    }),
-    why: /pulled whole: its annotation/,
-  },
-  {
-    name: 'a table that nobody vouches for',
-    layer: () => ({ ...lazyLayer(), annotations: {} }),
-    why: undefined,
-  },
-  {
-    name: 'a table that leads out of the tree',
-    layer: () => lazyLayer({ change: (entries) => [{ name: '../x', type: 'dir' }, ...entries] }),
-    why: /pulled whole: its table of contents cannot be used: .*"\.\." part/,
-  },
-  {
-    name: 'a chunk without a digest',
-    layer: () =>
-      lazyLayer({
-        change: (entries) =>
-          entries.map((entry) => ({ ...entry, chunkDigest: undefined, digest: undefined })),
-      }),
-    why: /pulled whole: .*a chunk without a digest/,
-  },
-]
-
-for (const { name: what, layer, fault, why } of FALLBACKS) {
-  t.test(`${what}: pulled whole, and it says so`, async (t) => {
-    const built = layer()
-    const { registry, name, fixture, ocimount } = await place(t, imageOf(built))
-    if (fault !== undefined)
-      registry.options = { fault: ({ range }) => (range === undefined ? undefined : fault) }
-    const said = await ocimount('ls', name, '/usr')
-    if (why === undefined) t.equal(said, '')
-    else t.match(said, why)
-    t.ok(registry.bytesSent > built.stored.length)
-    const { stdout } = await fixture.ocimount(['cat', name, '/usr/small'])
-    t.equal(stdout, 'hello\n')
-  })
-}
-
-const REFUSALS: {
-  name: string
-  layer: () => BuiltLazyLayer
-  fault?: Fault
-  status: number
-  why: RegExp
-}[] = [
-  {
-    name: 'two tables of contents',
-    layer: () => ({
-      ...lazyLayer(),
-      annotations: {
-        ...lazyLayer().annotations,
-        'io.github.containers.zstd-chunked.manifest-checksum': `sha256:${'0'.repeat(64)}`,
-      },
-    }),
-    status: 3,
-    why: /two tables of contents/,
-  },
-  {
-    name: 'another table than the manifest names',
-    layer: () => ({
-      ...lazyLayer(),
-      annotations: { 'containerd.io/snapshot/stargz/toc.digest': `sha256:${'0'.repeat(64)}` },
-    }),
-    status: 5,
-    why: /Cannot use the table of contents of blob .*: its digest is/,
-  },
-  {
-    name: 'a lying Content-Range',
-    layer: () => lazyLayer(),
-    fault: { contentRange: 'bytes 7-9/10' },
-    status: 7,
-    why: /were asked for, the answer holds "bytes 7-9\/10"/,
-  },
-  {
-    name: 'several ranges at once',
-    layer: () => lazyLayer(),
-    fault: { multipart: true },
-    status: 7,
-    why: /several came/,
-  },
-  {
-    name: 'a packed answer',
-    layer: () => lazyLayer(),
-    fault: { gzip: true },
-    status: 7,
-    why: /encoded as gzip/,
-  },
-  {
-    name: 'no access to blobs',
-    layer: () => lazyLayer(),
-    fault: { status: 403, body: 'denied' },
-    status: 7,
-    why: /refuses \(status 403/,
-  },
-]
-
-for (const { name: what, layer, fault, status, why } of REFUSALS) {
-  t.test(`${what}: refused before anything is mounted`, async (t) => {
-    const { registry, name, fixture, mountpoint } = await place(t, imageOf(layer()))
-    if (fault !== undefined)
-      registry.options = { fault: ({ range }) => (range === undefined ? undefined : fault) }
-    await refuses(t, fixture, [name, mountpoint], { status, why })
-    await leavesNothing(t, fixture)
-  })
-}
-
 t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, async (t) => {
   const { registry, name, mountpoint, ocimount, fixture } = await place(t, imageOf(lazyLayer()))
-  await ocimount(name, mountpoint, '--registry-timeout', '2')
+  await ocimount(name, mountpoint, '--registry-timeout', '2', '-o', 'prefetch=none')
   const small = join(mountpoint, 'usr/small')
   const big = join(mountpoint, 'srv/big')
   const status = async (): Promise<string> =>
@@ -291,5 +163,19 @@ t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, asyn
   let busy = 2
   registry.options = { fault: () => (busy-- > 0 ? { status: 503 } : undefined) }
   t.ok(isRight(await readBig(2500), 2500), 'a short trouble is not noticed')
+  await ocimount('umount', mountpoint)
+})
+
+t.test('what nobody has asked for yet is fetched meanwhile', { skip: whyNoMounts() }, async (t) => {
+  const layer = lazyLayer()
+  const { fixture, registry, name, mountpoint, ocimount } = await place(t, imageOf(layer))
+  await ocimount(name, mountpoint, '--prefetch', 'all')
+  const isWhole = async (): Promise<boolean> =>
+    (await fixture.ocimount(['status', mountpoint])).stdout.includes(', lazy, all ')
+  let left = 100
+  while (!(await isWhole()) && left-- > 0) await sleep(100)
+  t.ok(left > 0, 'everything is there')
+  await registry.stop()
+  t.ok((await contentOf(join(mountpoint, 'srv/big'))).equals(BIG))
   await ocimount('umount', mountpoint)
 })

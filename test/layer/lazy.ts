@@ -6,7 +6,7 @@ import { Cache } from '../../src/cache/cache.js'
 import type { FetchStats } from '../../src/cache/piece-maker.js'
 import { parseDigest } from '../../src/image/digest.js'
 import { findLazyIndex } from '../../src/image/lazy-index.js'
-import type { BlobRanges, LayerBlob } from '../../src/layer/layer-blob.js'
+import type { BlobRanges, LayerBlob, RangeOptions } from '../../src/layer/layer-blob.js'
 import { OpenableLazyLayer } from '../../src/layer/lazy-layer.js'
 import type { Toc } from '../../src/layer/toc.js'
 import { sha256 } from '../helpers/build-image.js'
@@ -65,7 +65,7 @@ export function sampleMembers(): LazyMember[] {
 
 /** A blob in memory that counts what is asked of it and can be made to misbehave. */
 export class MemoryRanges implements BlobRanges {
-  readonly asked: { offset: number; length: number }[] = []
+  readonly asked: { offset: number; length: number; isUrgent: boolean }[] = []
   running = 0
   mostRunning = 0
   /** Changes an answer, or throws instead of it. */
@@ -86,9 +86,9 @@ export class MemoryRanges implements BlobRanges {
 
   async read(
     { offset, length }: { offset: number; length: number },
-    { signal, attempt }: { signal?: AbortSignal | undefined; attempt: number },
+    { signal, attempt, isUrgent }: RangeOptions,
   ): Promise<Buffer> {
-    this.asked.push({ offset, length })
+    this.asked.push({ offset, length, isUrgent })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
     await new Promise((resolve) => setTimeout(resolve, 1))
     this.running--

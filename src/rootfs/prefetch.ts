@@ -1,0 +1,97 @@
+// Fetches what is missing of lazy layers behind a mount, before anybody asks: first what is likely to be read first, then the rest when
+// nobody has had to wait for a while. It never keeps a reader waiting for longer than a request that is under way.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PIECE_SIZE } from '../cache/piece-map.js'
+import { messageOf } from '../errors.js'
+import type { LayerDevice } from '../layer/device.js'
+import { log } from '../logger.js'
+import type { Rootfs } from './build-rootfs.js'
+
+/** `profile`: what is likely to be read first at once, the rest when it is quiet; `all`: the rest at once too. */
+export type PrefetchMode = 'none' | 'profile' | 'all'
+
+/** Requests at a time, each for so many pieces. */
+const WORKERS = 4
+const RUN = 2
+/** Without a reader that had to wait. */
+const QUIET_MS = 2000
+/** A registry that does not answer is left alone for a while. */
+const REST_MS = 30_000
+
+/** Fetches until everything is there, nothing can be kept, or the signal says stop. Never rejects. */
+export async function prefetch(
+  { devices, layers }: Pick<Rootfs, 'devices' | 'layers'>,
+  mode: PrefetchMode,
+  signal: AbortSignal,
+): Promise<void> {
+  const lazy = devices.filter((_, index) => layers[index]?.mode === 'lazy')
+  if (mode === 'none' || lazy.length === 0) return
+  try {
+    await inParallel(likely(lazy), () => Promise.resolve(), signal)
+    const quiet = (): Promise<void> => untilQuiet(lazy, signal)
+    await inParallel(all(lazy), mode === 'all' ? () => Promise.resolve() : quiet, signal)
+  } catch (error) {
+    if (!signal.aborted) log.info({ why: messageOf(error) }, 'stopped fetching ahead')
+  }
+}
+
+interface Run {
+  readonly device: LayerDevice
+  readonly piece: number
+  readonly count: number
+}
+
+/** The layers take turns, so that the first pieces of each come first. */
+async function* likely(devices: readonly LayerDevice[]): AsyncGenerator<Run, void, undefined> {
+  const lists = await Promise.all(
+    devices.map(async (device) => ({ device, pieces: (await device.firstPieces?.()) ?? [] })),
+  )
+  const longest = Math.max(...lists.map(({ pieces }) => pieces.length))
+  for (let index = 0; index < longest; index++) {
+    for (const { device, pieces } of lists) {
+      const piece = pieces[index]
+      if (piece !== undefined) yield { device, piece, count: 1 }
+    }
+  }
+}
+
+async function* all(devices: readonly LayerDevice[]): AsyncGenerator<Run, void, undefined> {
+  for (const device of devices) {
+    for (let piece = 0; piece * PIECE_SIZE < device.size; piece += RUN) {
+      yield await Promise.resolve({ device, piece, count: RUN })
+    }
+  }
+}
+
+/** Fills runs, some at a time. */
+async function inParallel(
+  runs: AsyncGenerator<Run, void, undefined>,
+  whenFree: () => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const work = async (): Promise<void> => {
+    for (;;) {
+      await whenFree()
+      const next = await runs.next()
+      if (next.done === true || signal.aborted) return
+      const { device, piece, count } = next.value
+      try {
+        if ((await device.fill?.(piece, count)) !== true) return
+      } catch (error) {
+        log.info({ why: messageOf(error) }, 'could not fetch ahead')
+        await sleep(REST_MS, undefined, { signal, ref: false })
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: WORKERS }, work))
+}
+
+async function untilQuiet(devices: readonly LayerDevice[], signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const lastMs = Math.max(...devices.map(({ lastMissMs = -Infinity }) => lastMissMs))
+    const restMs = lastMs + QUIET_MS - performance.now()
+    if (restMs <= 0) return
+    await sleep(restMs, undefined, { signal, ref: false })
+  }
+}

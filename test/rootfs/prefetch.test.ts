@@ -1,0 +1,115 @@
+// What is fetched of lazy layers before anybody asks, and in what order.
+
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { PIECE_SIZE } from '../../src/cache/piece-map.js'
+import type { LayerDevice } from '../../src/layer/device.js'
+import { prefetch, type PrefetchMode } from '../../src/rootfs/prefetch.js'
+import { buildLazyLayer, lazyFile, type BuiltLazyLayer } from '../helpers/build-stargz.js'
+import { layerLikeBytes } from '../helpers/native-addon.js'
+import { readAt } from '../layer/lazy-layer.js'
+import { lazyFixture } from '../layer/lazy.js'
+
+const CONTENT = layerLikeBytes(8 * PIECE_SIZE, 5)
+
+function layer(): BuiltLazyLayer {
+  const half = 4 * PIECE_SIZE
+  const members = [
+    lazyFile('first', CONTENT.subarray(0, PIECE_SIZE + 512)),
+    lazyFile('.prefetch.landmark', '\x0f'),
+    lazyFile('a', CONTENT.subarray(PIECE_SIZE + 512, half)),
+    lazyFile('b', CONTENT.subarray(half)),
+  ]
+  return buildLazyLayer({ format: 'estargz', chunkSize: 200_000, members })
+}
+
+/** Fetches ahead for some time, or to the end. */
+async function fetchAhead(
+  device: LayerDevice,
+  mode: PrefetchMode,
+  signal?: AbortSignal,
+): Promise<void> {
+  const parts = { devices: [device], layers: [{ mode: 'lazy' as const }] }
+  await prefetch(parts, mode, signal ?? new AbortController().signal)
+}
+
+async function opened(t: Test): ReturnType<typeof lazyFixture> {
+  return lazyFixture(t, layer())
+}
+
+t.test('none fetches nothing, all fetches everything', async (t) => {
+  const { ranges, prepare } = await opened(t)
+  const device = await (await prepare()).openDevice()
+  t.teardown(() => device.close())
+  const before = ranges.asked.length
+  await fetchAhead(device, 'none')
+  t.equal(ranges.asked.length, before)
+  await fetchAhead(device, 'all')
+  const asked = ranges.asked.slice(before)
+  t.ok(asked.length > 0)
+  t.notOk(
+    asked.some(({ isUrgent }) => isUrgent),
+    'nobody waits for it',
+  )
+  const after = ranges.asked.length
+  await readAt(device, 0, device.size)
+  t.equal(ranges.asked.length, after, 'and nobody has to wait later')
+})
+
+t.test(
+  'profile fetches what was read first, and what the maker wants to be, before the rest',
+  async (t) => {
+    const { cache, ranges, prepare } = await opened(t)
+    const lazy = await prepare()
+    const first = await lazy.openDevice()
+    t.strictSame(await first.firstPieces?.(), [0, 1], 'up to the landmark')
+    await readAt(first, 6 * PIECE_SIZE)
+    await readAt(first, 3 * PIECE_SIZE)
+    await first.close()
+    for (const name of ['data.map', 'data', 'digests']) {
+      rmSync(join(cache.layerPath(lazy.layerId), name))
+    }
+
+    const again = await (await prepare()).openDevice()
+    t.teardown(() => again.close())
+    t.strictSame(await again.firstPieces?.(), [6, 3, 0, 1], 'of an earlier run first')
+    // A reader that had to wait a moment ago: the rest is left for later.
+    await readAt(again, 8 * PIECE_SIZE - 100)
+    const before = ranges.asked.length
+    const ending = new AbortController()
+    const running = fetchAhead(again, 'profile', ending.signal)
+    setTimeout(() => {
+      ending.abort()
+    }, 500)
+    await running
+    t.equal(again.presentBytes?.(), 5 * PIECE_SIZE, 'those four, and what was read')
+    for (const piece of [6, 3, 0, 1]) await readAt(again, piece * PIECE_SIZE)
+    const asked = ranges.asked.slice(before)
+    t.ok(asked.length > 0)
+    t.notOk(
+      asked.some(({ isUrgent }) => isUrgent),
+      'nobody had to wait for them',
+    )
+  },
+)
+
+t.test('a registry that fails, and a profile that is not one', async (t) => {
+  const { cache, ranges, prepare } = await opened(t)
+  const lazy = await prepare()
+  await cache.writeSealed(cache.profilePath(lazy.layerId), [Buffer.from('nonsense')])
+  const device = await lazy.openDevice()
+  t.teardown(() => device.close())
+  t.strictSame(await device.firstPieces?.(), [0, 1])
+  ranges.fault = () => {
+    throw new Error('gone')
+  }
+  const ending = new AbortController()
+  const running = fetchAhead(device, 'all', ending.signal)
+  setTimeout(() => {
+    ending.abort()
+  }, 100)
+  await running
+  ranges.fault = undefined
+  t.ok((await readAt(device, 0)).equals(CONTENT.subarray(0, 100)), 'reading goes on')
+})
