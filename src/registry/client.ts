@@ -31,6 +31,15 @@ import { DEFAULT_RETRIES, withRetries, type RetryPolicy } from './retry.js'
 import { Site, type BlobServer } from './site.js'
 import { readBody, Transport, type HttpResponse, type Timeouts } from './transport.js'
 
+/** Which bytes of a blob: all of them by default. */
+export interface BlobPart {
+  readonly offset?: number
+  readonly end?: number
+  /** How many of the servers that could be asked are passed over at first, for one that has failed before. */
+  readonly startAt?: number
+  readonly signal?: AbortSignal | undefined
+}
+
 export interface RegistryOptions {
   /** The one file to look for credentials in. */
   readonly authFile?: string | undefined
@@ -138,17 +147,7 @@ export class RegistryClient {
    */
   async *readBlob(
     descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>,
-    {
-      offset = 0,
-      end,
-      startAt = 0,
-      signal,
-    }: {
-      readonly offset?: number
-      readonly end?: number
-      readonly startAt?: number
-      readonly signal?: AbortSignal | undefined
-    } = {},
+    { offset = 0, end, startAt = 0, signal }: BlobPart = {},
   ): AsyncGenerator<Buffer, void, undefined> {
     const { digest, size, urls } = descriptor
     if (size === 0 || offset === (end ?? size)) return

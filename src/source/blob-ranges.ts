@@ -3,9 +3,9 @@
 
 import type { FetchStats } from '../cache/piece-maker.js'
 import { isOcimountError, messageOf, OcimountError } from '../errors.js'
-import type { Descriptor } from '../image/descriptor.js'
+import type { Digest } from '../image/digest.js'
 import type { BlobRanges, RangeOptions } from '../layer/layer-blob.js'
-import type { RegistryClient } from '../registry/client.js'
+import type { BlobPart } from '../registry/client.js'
 import { RegistryError } from '../registry/registry-error.js'
 import type { RangeQueue } from './range-queue.js'
 
@@ -13,9 +13,9 @@ import type { RangeQueue } from './range-queue.js'
 export const DEFAULT_PATIENCE_MS = 30_000
 
 export interface RegistryRangesParts {
-  readonly descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>
+  readonly digest: Digest
   /** @throws OcimountError where nobody may be asked */
-  readonly client: () => RegistryClient
+  readonly readBlob: (range: BlobPart) => AsyncIterable<Buffer>
   /** That of the image. */
   readonly queue: RangeQueue
   readonly patienceMs: number
@@ -53,8 +53,7 @@ export class RegistryRanges implements BlobRanges {
     { offset, length }: { readonly offset: number; readonly length: number },
     { signal, attempt, isUrgent }: RangeOptions,
   ): Promise<Buffer> {
-    const client = this.#parts.client()
-    const { descriptor, queue, patienceMs } = this.#parts
+    const { digest, readBlob, queue, patienceMs } = this.#parts
     const patience = new AbortController()
     let timer: NodeJS.Timeout | undefined
     const wait = (): void => {
@@ -72,7 +71,7 @@ export class RegistryRanges implements BlobRanges {
         wait()
         const options = { offset, end: offset + length, startAt: attempt, signal: both }
         let done = 0
-        for await (const chunk of client.readBlob(descriptor, options)) {
+        for await (const chunk of readBlob(options)) {
           wait()
           this.#fetchedBytes += chunk.length
           done += chunk.copy(target, done)
@@ -81,7 +80,7 @@ export class RegistryRanges implements BlobRanges {
       })
       return target
     } catch (error) {
-      const what = `blob ${descriptor.digest}`
+      const what = `blob ${digest}`
       if (signal?.aborted === true) {
         const message = `Cannot read ${what}: it was interrupted`
         throw new OcimountError('INTERRUPTED', message, { cause: error })

@@ -11,7 +11,7 @@ import { verifyDigest } from '../image/digest.js'
 import { findLazyIndex } from '../image/lazy-index.js'
 import { classifyMediaType } from '../image/media-types.js'
 import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
-import type { RegistryClient } from '../registry/client.js'
+import type { BlobPart, RegistryClient } from '../registry/client.js'
 import { DEFAULT_PATIENCE_MS, RegistryRanges } from './blob-ranges.js'
 import { DirectoryTree } from './directory-tree.js'
 import type { FileTree, RegistryActivity } from './file-tree.js'
@@ -112,9 +112,10 @@ export class RegistryTree implements FileTree {
 
   #rangesOf(descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>): RegistryRanges {
     const { patienceMs = DEFAULT_PATIENCE_MS } = this.#options
-    const client = (): RegistryClient =>
-      this.#clientFor(`blob ${descriptor.digest}`, descriptor.digest)
-    return new RegistryRanges({ descriptor, client, queue: this.#queue, patienceMs })
+    const { digest } = descriptor
+    const readBlob = (range: BlobPart): AsyncIterable<Buffer> =>
+      this.#counted(digest, this.#clientFor(`blob ${digest}`, digest).readBlob(descriptor, range))
+    return new RegistryRanges({ digest, readBlob, queue: this.#queue, patienceMs })
   }
 
   async #pull(
