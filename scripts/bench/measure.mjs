@@ -1,7 +1,7 @@
 // Small tools of the benchmarks: run a command and time it, empty the page cache, samples and their medians, tables.
 
 import { spawnSync } from 'node:child_process'
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 /** Runs a command to its end; throws when it fails. Gives seconds and what it printed. */
 export function run(command, args, options = {}) {
@@ -21,6 +21,15 @@ export function dropCaches() {
   const file = openSync('/proc/sys/vm/drop_caches', 'w')
   writeSync(file, '3')
   closeSync(file)
+}
+
+/** What is mounted below a directory, innermost first; for names without blanks. */
+export function mountsBelow(directory) {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((path) => path.startsWith(`${directory}/`))
+    .reverse()
 }
 
 export function sleep(milliseconds) {

@@ -11,7 +11,7 @@ import { availableParallelism, cpus, release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { prepareImages } from './images.mjs'
-import { Samples } from './measure.mjs'
+import { mountsBelow, Samples } from './measure.mjs'
 import { Ocimount } from './ocimount.mjs'
 import { measureMemory } from './part-memory.mjs'
 import { measureMounts } from './part-mount.mjs'
@@ -56,7 +56,7 @@ process.env.OCIMOUNT_RUNTIME_DIR = join(work, 'run')
 process.env.OCIMOUNT_DATA_DIR = join(work, 'data')
 const ocimount = new Ocimount(work)
 process.on('exit', () => {
-  spawnSync('umount', ['-l', ocimount.mountpoint], { stdio: 'ignore' })
+  for (const path of mountsBelow(work)) spawnSync('umount', ['-l', path], { stdio: 'ignore' })
   rmSync(work, { recursive: true, force: true })
 })
 
