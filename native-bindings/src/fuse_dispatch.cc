@@ -116,7 +116,7 @@ int FuseDispatcher::Answer(const FuseRequest& request, FuseReply* reply) const {
     case FUSE_RENAME2:
     case FUSE_LINK:
     case FUSE_CREATE:
-    case FUSE_TMPFILE:
+    case kOpTmpfile:
     case FUSE_WRITE:
     case FUSE_FALLOCATE:
     case FUSE_COPY_FILE_RANGE:

@@ -15,6 +15,7 @@ namespace ocimount {
 constexpr uint32_t kFuseMajor = 7;
 constexpr uint32_t kFuseMinor = 41;
 
+constexpr uint32_t kOpTmpfile = 51;
 constexpr uint32_t kOpStatx = 52;
 
 // Flags of INIT from bit 30 on; those above 31 travel in `flags2`.

@@ -23,7 +23,10 @@ class FuseRequest {
     if (header_.len != length) return false;
     body_ = bytes + sizeof header_;
     body_length_ = length - sizeof header_;
-    size_t extensions = size_t{header_.total_extlen} * 8;
+    // `total_extlen`, behind the pid: headers older than Linux 6.3 call it padding, and so it is zero for older kernels.
+    uint16_t units;
+    std::memcpy(&units, bytes + offsetof(fuse_in_header, pid) + sizeof header_.pid, sizeof units);
+    size_t extensions = size_t{units} * 8;
     if (extensions > body_length_) return false;
     body_length_ -= extensions;
     return true;
