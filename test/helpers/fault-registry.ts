@@ -51,6 +51,8 @@ export interface FaultRegistryOptions {
   /** For all answers together. */
   readonly bytesPerSecond?: number
   readonly latencyMs?: number
+  /** Where to listen; default: anywhere. */
+  readonly port?: number
   readonly tls?: { readonly key: string | Buffer; readonly cert: string | Buffer }
   /** Wants to know who asks; `anonymous` tokens are given to anybody. */
   readonly auth?: {
@@ -95,7 +97,7 @@ export class FaultRegistry {
 
   static async start(t: Teardown, options: FaultRegistryOptions = {}): Promise<FaultRegistry> {
     const registry = new FaultRegistry(options)
-    registry.#host = await registry.#listen(options.tls)
+    registry.#host = await registry.#listen(options.tls, options.port)
     if (options.storageLifeMs !== undefined)
       registry.#storageHost = await registry.#listen(options.tls)
     t.teardown(() => registry.stop())
@@ -155,7 +157,7 @@ export class FaultRegistry {
     )
   }
 
-  async #listen(tls: FaultRegistryOptions['tls']): Promise<string> {
+  async #listen(tls: FaultRegistryOptions['tls'], port = 0): Promise<string> {
     const handle = (request: IncomingMessage, response: ServerResponse): void => {
       this.#answer(request, response).catch(() => response.destroy())
     }
@@ -164,7 +166,7 @@ export class FaultRegistry {
         ? createServer(handle)
         : createTlsServer({ key: tls.key, cert: tls.cert }, handle)
     this.#servers.push(server)
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
     return `127.0.0.1:${(server.address() as AddressInfo).port}`
   }
 

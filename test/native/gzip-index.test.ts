@@ -1,13 +1,15 @@
 // The pass over a gzip blob, against zlib and node:crypto.
 
 import { createHash } from 'node:crypto'
-import { openSync, closeSync } from 'node:fs'
+import { closeSync, openSync, writeFileSync, writeSync } from 'node:fs'
 import { constants as osConstants } from 'node:os'
+import { join } from 'node:path'
 import { constants, gunzipSync, gzipSync } from 'node:zlib'
 import t from 'tap'
 import {
   addon,
   addonSkipReason,
+  fixtureDirectory,
   indexBlob,
   layerLikeBytes,
   openFixture,
@@ -152,6 +154,41 @@ for (const how of ['skipOutput', 'throw', 'abort'] as const) {
   })
 }
 
+t.test('a blob that is still coming in', { skip }, async (t) => {
+  const blob = gzipSync(LARGE)
+  const path = join(fixtureDirectory(t), 'blob')
+  writeFileSync(path, Buffer.alloc(blob.length, 0xaa))
+  const fd = openSync(path, 'r+')
+  t.teardown(() => {
+    closeSync(fd)
+  })
+  const options = {
+    blob: { fd, offset: 0, length: blob.length },
+    available: 0,
+    blobHash: 'sha256',
+    deviceHash: 'sha256',
+    spanSize: PIECE_SIZE,
+    maxOutput: 1 << 30,
+  } as const
+  const job = new (addon().GzipIndexJob)(options, () => undefined)
+  for (let done = 0; done < blob.length; done += 300_000) {
+    const part = blob.subarray(done, done + 300_000)
+    writeSync(fd, part, 0, part.length, done)
+    job.advance(done + part.length)
+    await new Promise(setImmediate)
+  }
+  const result = await job.done
+  t.equal(result.status, 'done')
+  t.strictSame(result.deviceDigest, sha256(LARGE))
+  t.throws(() => {
+    job.advance(-1)
+  }, /available/)
+
+  const waiting = new (addon().GzipIndexJob)(options, () => undefined)
+  waiting.abort()
+  t.equal((await waiting.done).status, 'aborted')
+})
+
 t.test('many jobs at once', { skip }, async (t) => {
   const blob = gzipSync(LARGE)
   const fd = openFixture(t, blob)
@@ -176,6 +213,7 @@ t.test('wrong arguments', { skip }, async (t) => {
     [{ ...options, spanSize: 100 }, /spanSize/],
     [{ ...options, maxOutput: -1 }, /maxOutput/],
     [{ ...options, maxOutput: 0.5 }, /maxOutput/],
+    [{ ...options, available: -1 }, /available/],
     [{ ...options, blobHash: 'md5' }, /blobHash/],
     [{ ...options, blob: { ...options.blob, fd: -1 } }, /fd/],
     [{ ...options, blob: undefined }, /./],
