@@ -19,6 +19,8 @@ export interface PieceSource {
   readonly learnsDigests?: boolean
   /** Gives pieces that are likely to be read first, the likeliest in front. */
   firstPieces?(): Promise<readonly number[]>
+  /** Told that somebody waits for a piece now that is being made without urgency. */
+  hurry?(piece: number): void
   /** What it took so far, where it comes from far away. */
   fetched?(): FetchStats
   /** Gives up what is under way, since nobody waits any more. */

@@ -103,7 +103,10 @@ export class PieceWorkshop implements QuotaMember {
 
   /** Gives a piece's bytes after checking or making it. */
   obtain(piece: number, isUrgent = true): Promise<Buffer> {
-    return this.#busy.get(piece) ?? this.#work(piece, this.#checkOrMake(piece, isUrgent))
+    const busy = this.#busy.get(piece)
+    if (busy === undefined) return this.#work(piece, this.#checkOrMake(piece, isUrgent))
+    if (isUrgent) this.#options.source?.hurry?.(piece)
+    return busy
   }
 
   /** Starts work on pieces that nobody works on yet, runs of absent ones together. */

@@ -6,7 +6,7 @@ import { unpackStart } from '../compression/unpack-start.js'
 import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { chunkAt, chunkCount, type Chunk, type ChunkTable } from './chunk-table.js'
-import type { BlobRanges } from './layer-blob.js'
+import type { BlobRanges, RangeOptions } from './layer-blob.js'
 
 /** Between two stretches that are asked for as one: what a line carries while a request is on its way. */
 const JOINED_GAP = 64 * 1024
@@ -26,7 +26,7 @@ export class ChunkFetcher {
   readonly #ranges: BlobRanges
   readonly #kept = new Map<number, Buffer>()
   #keptBytes = 0
-  readonly #running = new Map<number, Promise<Buffer>>()
+  readonly #running = new Map<number, Running>()
 
   constructor(table: ChunkTable, ranges: BlobRanges) {
     this.#table = table
@@ -45,6 +45,7 @@ export class ChunkFetcher {
     options: FetchChunksOptions,
     use: (chunk: Chunk, bytes: Buffer) => void,
   ): Promise<void> {
+    if (options.isUrgent) this.hurry(first, behind)
     const missing: Chunk[] = []
     for (let index = first; index < behind; index++) {
       if (!this.#kept.has(index) && !this.#running.has(index)) {
@@ -55,12 +56,17 @@ export class ChunkFetcher {
     const results = await Promise.allSettled(
       Array.from({ length: behind - first }, async (_, position) => {
         const index = first + position
-        const bytes = this.#kept.get(index) ?? (await this.#running.get(index))
+        const bytes = this.#kept.get(index) ?? (await this.#running.get(index)?.work)
         if (bytes === undefined) throw new OcimountError('INTERNAL', 'Cannot find a chunk')
         use(chunkAt(this.#table, index), bytes)
       }),
     )
     for (const result of results) if (result.status === 'rejected') throw result.reason
+  }
+
+  /** Has what is under way of some chunks treated as what somebody waits for. */
+  hurry(first: number, behind: number): void {
+    for (let index = first; index < behind; index++) this.#running.get(index)?.hurry.abort()
   }
 
   /** Puts chunks together that lie in one member, with their neighbours that nobody asked for but that come with them. */
@@ -100,13 +106,15 @@ export class ChunkFetcher {
   #start(members: readonly Member[], options: FetchChunksOptions): void {
     const offset = members[0]?.offset ?? 0
     const length = Math.max(...members.map((member) => member.offset + member.length)) - offset
-    const packed = this.#ranges.read({ offset, length }, { ...options, attempt: 0 })
+    const hurry = new AbortController()
+    const all = { ...options, hurry: hurry.signal }
+    const packed = this.#ranges.read({ offset, length }, { ...all, attempt: 0 })
     // Each member waits for it by itself.
     packed.catch(() => undefined)
     for (const member of members) {
       const made = packed.then(async (bytes) => {
         const start = member.offset - offset
-        return this.#unpack(member, bytes.subarray(start, start + member.length), options)
+        return this.#unpack(member, bytes.subarray(start, start + member.length), all)
       })
       for (const [position, { index }] of member.chunks.entries()) {
         const work = made.then((contents) => {
@@ -121,7 +129,7 @@ export class ChunkFetcher {
             return bytes
           })
           .finally(() => this.#running.delete(index))
-        this.#running.set(index, done)
+        this.#running.set(index, { work: done, hurry })
         // Whoever waits gets the error; nobody may.
         done.catch(() => undefined)
       }
@@ -132,7 +140,7 @@ export class ChunkFetcher {
   async #unpack(
     member: Member,
     packed: Buffer,
-    options: FetchChunksOptions,
+    options: Omit<RangeOptions, 'attempt'>,
   ): Promise<(Buffer | OcimountError)[]> {
     const once = await this.#verified(member, packed)
     if (once.every((bytes) => bytes instanceof Buffer)) return once
@@ -168,6 +176,12 @@ export class ChunkFetcher {
       this.#keptBytes -= length
     }
   }
+}
+
+interface Running {
+  readonly work: Promise<Buffer>
+  /** Of the request that it came with. */
+  readonly hurry: AbortController
 }
 
 /** Chunks that are unpacked together. */

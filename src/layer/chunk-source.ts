@@ -24,6 +24,7 @@ export class ChunkSource implements PieceSource {
   readonly #parts: ChunkSourceParts
   readonly #ending = new AbortController()
   #loaded: Promise<Loaded> | undefined
+  #ready: Loaded | undefined
 
   constructor(parts: ChunkSourceParts) {
     this.#parts = parts
@@ -41,12 +42,9 @@ export class ChunkSource implements PieceSource {
     if (isUrgent) this.#parts.profile.note(firstPiece, count)
     const end = Math.min(start + count * PIECE_SIZE, deviceSize)
     const bytes = Buffer.alloc(end - start)
-    const first = firstChunkBehind(table, start)
-    const behind = firstChunkBehind(table, end)
+    const { first, behind } = chunksIn(table, start, end)
     const options = { isUrgent, signal: this.#ending.signal }
-    // The chunk at `behind` ends behind the stretch; it may begin in it all the same.
-    const last = behind < chunkCount(table) && chunkAt(table, behind).deviceOffset < end ? 1 : 0
-    await fetcher.get(first, behind + last, options, (chunk, content) => {
+    await fetcher.get(first, behind, options, (chunk, content) => {
       const from = Math.max(start, chunk.deviceOffset)
       const to = Math.min(end, chunk.deviceOffset + chunk.length)
       content.copy(bytes, from - start, from - chunk.deviceOffset, to - chunk.deviceOffset)
@@ -62,6 +60,14 @@ export class ChunkSource implements PieceSource {
     const { table } = await this.#load()
     const wanted = Array.from({ length: pieceCount(table.firstEnd) }, (_, piece) => piece)
     return [...new Set([...known, ...wanted])]
+  }
+
+  hurry(piece: number): void {
+    if (this.#ready === undefined) return
+    const { table, fetcher } = this.#ready
+    const start = piece * PIECE_SIZE
+    const { first, behind } = chunksIn(table, start, Math.min(start + PIECE_SIZE, table.deviceSize))
+    fetcher.hurry(first, behind)
   }
 
   fetched(): FetchStats {
@@ -82,7 +88,10 @@ export class ChunkSource implements PieceSource {
   #load(): Promise<Loaded> {
     this.#loaded ??= this.#parts
       .loadTable(this.#ending.signal)
-      .then((table) => ({ table, fetcher: new ChunkFetcher(table, this.#parts.ranges) }))
+      .then((table) => {
+        this.#ready = { table, fetcher: new ChunkFetcher(table, this.#parts.ranges) }
+        return this.#ready
+      })
       .catch((error: unknown) => {
         this.#loaded = undefined
         throw error
@@ -94,6 +103,19 @@ export class ChunkSource implements PieceSource {
 interface Loaded {
   readonly table: ChunkTable
   readonly fetcher: ChunkFetcher
+}
+
+/** Gives the chunks that reach into a stretch. */
+function chunksIn(
+  table: ChunkTable,
+  start: number,
+  end: number,
+): { readonly first: number; readonly behind: number } {
+  const first = firstChunkBehind(table, start)
+  const last = firstChunkBehind(table, end)
+  // That one ends behind the stretch; it may begin in it all the same.
+  const isIn = last < chunkCount(table) && chunkAt(table, last).deviceOffset < end
+  return { first, behind: isIn ? last + 1 : last }
 }
 
 function digestsOf(bytes: Buffer): Buffer {

@@ -38,6 +38,8 @@ export interface RangeOptions {
   readonly attempt: number
   /** Whether somebody waits for it: such a request is never behind one that nobody waits for. */
   readonly isUrgent: boolean
+  /** Aborted when somebody begins to wait for what nobody waited for. */
+  readonly hurry?: AbortSignal | undefined
 }
 
 /** Stored bytes that lie elsewhere and can be had in parts, which are not verified. */

@@ -51,7 +51,7 @@ export class RegistryRanges implements BlobRanges {
 
   async #read(
     { offset, length }: { readonly offset: number; readonly length: number },
-    { signal, attempt, isUrgent }: RangeOptions,
+    { signal, attempt, isUrgent, hurry }: RangeOptions,
   ): Promise<Buffer> {
     const { digest, readBlob, queue, patienceMs } = this.#parts
     const patience = new AbortController()
@@ -67,7 +67,7 @@ export class RegistryRanges implements BlobRanges {
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
     const target = Buffer.allocUnsafe(length)
     try {
-      await queue.run(isUrgent, both, async () => {
+      await queue.run({ isUrgent, hurry, signal: both }, async () => {
         wait()
         const options = { offset, end: offset + length, startAt: attempt, signal: both }
         let done = 0

@@ -1,7 +1,16 @@
 // So many requests at a time for parts of an image's blobs, those first that somebody waits for.
 
-interface Waiting {
+/** When work may begin. */
+export interface Turn {
   readonly isUrgent: boolean
+  /** Makes it urgent when it is aborted. */
+  readonly hurry?: AbortSignal | undefined
+  /** Gives up the place when it is aborted. */
+  readonly signal: AbortSignal
+}
+
+interface Waiting {
+  isUrgent: boolean
   readonly start: () => void
 }
 
@@ -16,34 +25,45 @@ export class RangeQueue {
   #running = 0
   #idleRunning = 0
 
-  /** Runs work when there is a place for it; whoever gives up before that gives up the place as well. */
-  async run<T>(isUrgent: boolean, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-    await this.#turn(isUrgent, signal)
+  /** Runs work when there is a place for it. */
+  async run<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
+    const wasUrgent = await this.#wait(turn)
     try {
       return await work()
     } finally {
       this.#running--
-      if (!isUrgent) this.#idleRunning--
+      if (!wasUrgent) this.#idleRunning--
       this.#next()
     }
   }
 
-  #turn(isUrgent: boolean, signal: AbortSignal): Promise<void> {
+  /** Waits for a place, and tells whether it is one of an urgent request. */
+  #wait({ isUrgent, hurry, signal }: Turn): Promise<boolean> {
     return new Promise((resolve, reject) => {
       signal.throwIfAborted()
-      const giveUp = (): void => {
+      const onHurry = (): void => {
+        waiting.isUrgent = true
+        this.#next()
+      }
+      const leave = (): void => {
+        signal.removeEventListener('abort', onAbort)
+        hurry?.removeEventListener('abort', onHurry)
+      }
+      const onAbort = (): void => {
+        leave()
         this.#waiting.splice(this.#waiting.indexOf(waiting), 1)
         reject(signal.reason as Error)
       }
       const waiting = {
-        isUrgent,
+        isUrgent: isUrgent || hurry?.aborted === true,
         start: (): void => {
-          signal.removeEventListener('abort', giveUp)
-          resolve()
+          leave()
+          resolve(waiting.isUrgent)
         },
       }
       this.#waiting.push(waiting)
-      signal.addEventListener('abort', giveUp, { once: true })
+      signal.addEventListener('abort', onAbort, { once: true })
+      hurry?.addEventListener('abort', onHurry, { once: true })
       this.#next()
     })
   }

@@ -65,7 +65,12 @@ export function sampleMembers(): LazyMember[] {
 
 /** A blob in memory that counts what is asked of it and can be made to misbehave. */
 export class MemoryRanges implements BlobRanges {
-  readonly asked: { offset: number; length: number; isUrgent: boolean }[] = []
+  readonly asked: {
+    offset: number
+    length: number
+    isUrgent: boolean
+    hurry?: AbortSignal | undefined
+  }[] = []
   running = 0
   mostRunning = 0
   /** Changes an answer, or throws instead of it. */
@@ -86,9 +91,9 @@ export class MemoryRanges implements BlobRanges {
 
   async read(
     { offset, length }: { offset: number; length: number },
-    { signal, attempt, isUrgent }: RangeOptions,
+    { signal, attempt, isUrgent, hurry }: RangeOptions,
   ): Promise<Buffer> {
-    this.asked.push({ offset, length, isUrgent })
+    this.asked.push({ offset, length, isUrgent, hurry })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
     await new Promise((resolve) => setTimeout(resolve, 1))
     this.running--

@@ -188,3 +188,32 @@ t.test('a layer that its owner keeps is fetched from there, with nothing to show
     code: 'REFERENCE_NOT_FOUND',
   })
 })
+
+t.test('a part of a blob, and what is none', async (t) => {
+  const part = { offset: 1000, end: 5000 }
+  const wanted = blob.subarray(1000, 5000)
+  const { from, registry } = await setUp(t, {})
+  t.ok((await readAll(from, blob, part)).equals(wanted))
+  t.equal(registry.requests.at(-1)?.range, 'bytes=1000-4999')
+  t.ok((await readAll(from, blob, { offset: blob.length - 9, end: blob.length })).length === 9)
+  t.equal((await readAll(from, blob, { offset: 7, end: 7 })).length, 0)
+
+  registry.options = { fault: ({ repeats }) => (repeats % 3 < 2 ? { cutAfter: 1500 } : undefined) }
+  t.ok((await readAll(from, blob, part)).equals(wanted), 'taken up where it broke off')
+  const lies: [Fault, RegExp][] = [
+    [{ ignoreRange: true }, /sends the whole blob where a part was asked for/],
+    [{ contentRange: `bytes 1000-5000/${blob.length}` }, /bytes up to 5000 were asked for/],
+    [{ contentRange: `bytes 999-4999/${blob.length}` }, /bytes from 1000 were asked for/],
+    [{ contentRange: `bytes 1000-4999/${blob.length + 1}` }, /instead of/],
+    [{ multipart: true }, /several came/],
+  ]
+  for (const [fault, why] of lies) {
+    registry.options = { fault: () => fault }
+    await t.rejects(readAll(from, blob, part), why)
+  }
+  registry.options = { fault: () => ({ ignoreRange: true }) }
+  const error: unknown = await readAll(from, blob, { offset: 0, end: 10 }).catch(
+    (reason: unknown) => reason,
+  )
+  t.match(error, { details: { ranges: 'ignored' } })
+})

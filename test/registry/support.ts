@@ -40,12 +40,16 @@ export function client(t: Test, name: string, options: RegistryOptions = {}): Re
 export async function readAll(
   from: RegistryClient,
   blob: Buffer,
-  options: { size?: number; offset?: number; urls?: readonly string[] } = {},
+  options: { size?: number; offset?: number; end?: number; urls?: readonly string[] } = {},
 ): Promise<Buffer> {
-  const { size = blob.length, offset = 0, urls } = options
+  const { size = blob.length, offset = 0, end, urls } = options
   const descriptor = { digest: digestOf(blob), size, ...(urls === undefined ? {} : { urls }) }
   const chunks: Buffer[] = []
-  for await (const chunk of from.readBlob(descriptor, { offset })) chunks.push(chunk)
+  for await (const chunk of from.readBlob(descriptor, {
+    offset,
+    ...(end === undefined ? {} : { end }),
+  }))
+    chunks.push(chunk)
   return Buffer.concat(chunks)
 }
 

@@ -94,6 +94,20 @@ t.test(
   },
 )
 
+t.test('who begins to wait for what is being fetched is not left behind the rest', async (t) => {
+  const { ranges, prepare } = await opened(t)
+  const device = await (await prepare()).openDevice()
+  t.teardown(() => device.close())
+  await readAt(device, 0)
+  const before = ranges.asked.length
+  const filling = device.fill?.(5, 1)
+  while (ranges.asked.length === before) await new Promise(setImmediate)
+  t.ok((await readAt(device, 5 * PIECE_SIZE + 4096)).length > 0)
+  t.equal(await filling, true)
+  const asked = ranges.asked.slice(before)
+  t.ok(asked.every(({ isUrgent, hurry }) => !isUrgent && hurry?.aborted === true))
+})
+
 t.test('a registry that fails, and a profile that is not one', async (t) => {
   const { cache, ranges, prepare } = await opened(t)
   const lazy = await prepare()

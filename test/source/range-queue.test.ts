@@ -1,0 +1,80 @@
+import t from 'tap'
+import { RangeQueue } from '../../src/source/range-queue.js'
+
+const never = new AbortController().signal
+
+/** Work that begins when the queue lets it, and ends when it is told to. */
+function worker(
+  queue: RangeQueue,
+  isUrgent: boolean,
+  options: { hurry?: AbortSignal; signal?: AbortSignal } = {},
+): { hasBegun: boolean; end: () => void; done: Promise<void> } {
+  let end = (): void => undefined
+  const ended = new Promise<void>((resolve) => {
+    end = resolve
+  })
+  const state = {
+    ...{ hasBegun: false, end },
+    done: queue.run({ isUrgent, signal: never, ...options }, async () => {
+      state.hasBegun = true
+      await ended
+    }),
+  }
+  return state
+}
+
+const turns = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+t.test('RangeQueue keeps places for who cannot wait, and lets them go first', async (t) => {
+  const queue = new RangeQueue()
+  const idle = Array.from({ length: 8 }, () => worker(queue, false))
+  const urgent = Array.from({ length: 3 }, () => worker(queue, true))
+  await turns()
+  t.equal(idle.filter(({ hasBegun }) => hasBegun).length, 4)
+  t.strictSame(
+    urgent.map(({ hasBegun }) => hasBegun),
+    [true, true, false],
+  )
+  idle[0]?.end()
+  await turns()
+  t.equal(urgent[2]?.hasBegun, true, 'before any that nobody waits for')
+  t.equal(idle[4]?.hasBegun, false)
+  for (const { end } of [...idle, ...urgent]) end()
+  await Promise.all([...idle, ...urgent].map(({ done }) => done))
+})
+
+t.test('RangeQueue lets go first what somebody begins to wait for', async (t) => {
+  const queue = new RangeQueue()
+  const hurry = new AbortController()
+  const before = Array.from({ length: 6 }, () => worker(queue, false))
+  const last = worker(queue, false, { hurry: hurry.signal })
+  await turns()
+  t.equal(last.hasBegun, false)
+  hurry.abort()
+  await turns()
+  t.equal(last.hasBegun, true, 'in a place that was kept')
+  t.equal(before[4]?.hasBegun, false)
+  for (const { end } of [...before, last]) end()
+  await Promise.all([...before, last].map(({ done }) => done))
+  const behind = worker(queue, false)
+  await turns()
+  t.equal(behind.hasBegun, true, 'all places are free again')
+  behind.end()
+  await behind.done
+})
+
+t.test('RangeQueue forgets who gives up', async (t) => {
+  const queue = new RangeQueue()
+  const leaving = new AbortController()
+  const before = Array.from({ length: 6 }, () => worker(queue, true))
+  const gone = worker(queue, true, { signal: leaving.signal })
+  leaving.abort()
+  await t.rejects(gone.done)
+  const next = worker(queue, true)
+  for (const { end } of before) end()
+  await turns()
+  t.equal(next.hasBegun, true)
+  t.equal(gone.hasBegun, false)
+  next.end()
+  await Promise.all([...before, next].map(({ done }) => done))
+})
