@@ -83,8 +83,8 @@ export class ChunkFetcher {
       return {
         chunks: all,
         offset: ends[0]?.compressedOffset ?? 0,
-        length: Math.max(...all.map(({ compressedLength }) => compressedLength)),
-        unpacked: Math.max(...all.map(({ innerOffset, length }) => innerOffset + length)),
+        length: most(all, ({ compressedLength }) => compressedLength),
+        unpacked: most(all, ({ innerOffset, length }) => innerOffset + length),
       }
     })
   }
@@ -105,7 +105,7 @@ export class ChunkFetcher {
   /** Starts one request for some members. */
   #start(members: readonly Member[], options: FetchChunksOptions): void {
     const offset = members[0]?.offset ?? 0
-    const length = Math.max(...members.map((member) => member.offset + member.length)) - offset
+    const length = most(members, (member) => member.offset + member.length) - offset
     const hurry = new AbortController()
     const all = { ...options, hurry: hurry.signal }
     const packed = this.#ranges.read({ offset, length }, { ...all, attempt: 0 })
@@ -190,6 +190,11 @@ interface Member {
   readonly offset: number
   readonly length: number
   readonly unpacked: number
+}
+
+/** Gives the largest of some sizes; a hostile table has more of them than a call can have arguments. */
+function most<T>(items: readonly T[], sizeOf: (item: T) => number): number {
+  return items.reduce((largest, item) => Math.max(largest, sizeOf(item)), 0)
 }
 
 /** Cuts members, in the order of the blob, into requests. */
