@@ -21,6 +21,10 @@ const WEAK_ROOT = ['setpriv', '--bounding-set=-sys_admin', '--inh-caps=-sys_admi
 const EVERYTHING = ['trusted.b', 'trusted.c', 'user.a']
 const CALLERS: Readonly<Record<string, { command: readonly string[]; sees: readonly string[] }>> = {
   root: { command: [], sees: EVERYTHING },
+  'root of many groups': {
+    command: ['setpriv', '--groups', Array.from({ length: 2000 }, (_, id) => id + 1).join(',')],
+    sees: EVERYTHING,
+  },
   'an ordinary user': {
     command: ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'],
     sees: ['user.a'],
@@ -36,6 +40,28 @@ function target(): ReturnType<typeof targetOf> {
   return targetOf(directory({ file, bare: contiguous(0, 5) }), [Buffer.alloc(512, 'a')])
 }
 
+/** Calls listxattr(2) as a 32-bit program does, by the number that x86 has for it there. */
+const LIST_32 = `import ctypes, json, mmap, os, struct, sys
+MAP_32BIT = 0x40
+page = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_32BIT, prot=7)
+at = ctypes.addressof(ctypes.c_char.from_buffer(page))
+name = os.fsencode(sys.argv[1]) + bytes(1)
+page[1024:1024 + len(name)] = name
+# push rbx; mov eax, 232; mov ebx, name; mov ecx, list; mov edx, 1024; int 0x80; pop rbx; ret
+code = struct.pack('<cBIBIBIBI4s', b'\\x53', 0xb8, 232, 0xbb, at + 1024, 0xb9, at + 3072, 0xba, 1024, b'\\xcd\\x80\\x5b\\xc3')
+page[:len(code)] = code
+length = ctypes.CFUNCTYPE(ctypes.c_int)(at)()
+print(json.dumps(sorted(page[3072:3072 + length].decode().split(chr(0))[:-1])))`
+
+/** Lists names again and again while signals wake the thread that waits for them, and tells of all that it ever saw. */
+const LIST_AWAKE = `import json, os, signal, sys
+signal.signal(signal.SIGALRM, lambda *_: None)
+signal.setitimer(signal.ITIMER_REAL, 15e-6, 15e-6)
+seen = {name for _ in range(2000) for name in os.listxattr(sys.argv[1])}
+signal.setitimer(signal.ITIMER_REAL, 0)
+print(json.dumps(sorted(seen)))`
+
+const NO_X86 = 'it runs code of x86'
 const unfit = { 'fuse-native': 'libfuse does not tell who asks' }
 
 eachDriver(
@@ -53,9 +79,29 @@ eachDriver(
       t.strictSame(await ask(LIST, 'file'), sees, who)
       t.equal(await ask(SIZE, 'file'), Buffer.byteLength(sees.join('\0')) + 1, `${who}, the size`)
       t.strictSame(await ask(LIST, 'bare'), [], who)
+      t.strictSame(await ask(LIST_AWAKE, 'file'), sees, `${who}, between signals`)
     }
   },
   unfit,
+)
+
+eachDriver(
+  t,
+  'names of trusted attributes are hidden from 32-bit programs too',
+  async (t, driver) => {
+    const { mountpoint } = await serve(t, target(), { driver })
+    await run(['chmod', '755', join(mountpoint, '..')])
+    for (const [who, { command, sees }] of Object.entries(CALLERS)) {
+      const asked = await run([...command, ...PYTHON, LIST_32, join(mountpoint, 'file')])
+      if (asked.status === 'SIGSEGV') {
+        t.comment('the kernel runs no 32-bit programs')
+        return
+      }
+      t.equal(asked.status, 0, asked.stderr)
+      t.strictSame(JSON.parse(asked.stdout), sees, who)
+    }
+  },
+  process.arch === 'x64' ? unfit : { kernel: NO_X86, fuse: NO_X86, 'fuse-native': NO_X86 },
 )
 
 eachDriver(t, 'an overlay keeps trusted attributes, whoever has it copy up', async (t, driver) => {
