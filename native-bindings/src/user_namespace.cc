@@ -40,8 +40,11 @@ pid_t StartHolder(const int (&pipe)[2]) {
   const auto pid = static_cast<pid_t>(syscall(SYS_clone3, &arguments, sizeof arguments));
   if (pid != 0) return pid;
   char byte = 0;
-  close(pipe[1]);
-  while (read(pipe[0], &byte, 1) < 0 && errno == EINTR) continue;
+  // Nothing else stays open: this process may be killed, and then it must not be here that a file is still locked, a mount served
+  // or the pipe of another holder written to.
+  dup2(pipe[0], 0);
+  syscall(SYS_close_range, 1U, ~0U, 0U);
+  while (read(0, &byte, 1) < 0 && errno == EINTR) continue;
   _exit(0);
 }
 
