@@ -46,11 +46,11 @@ export async function removeUnfinished({
   }
 }
 
-/** Names the inode at a path; undefined where there is none. */
+/** Names the inode at a path, whose number alone would be given to another one; undefined where there is none. */
 export async function inodeOf(path: string): Promise<string | undefined> {
   try {
-    const { dev, ino } = await stat(path, { bigint: true })
-    return `${dev}:${ino}`
+    const { dev, ino, birthtimeNs } = await stat(path, { bigint: true })
+    return `${dev}:${ino}:${birthtimeNs}`
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     return undefined
