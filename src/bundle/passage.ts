@@ -1,7 +1,8 @@
 // The way to a bundle. A runtime walks it as root of the container, whom the machine knows as another user where the container has
 // ids of its own.
 
-import { chmod, chown, stat } from 'node:fs/promises'
+import { constants } from 'node:fs'
+import { open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { escapeText } from '../byte-string.js'
 import { hostIdOf } from '../mount/id-maps.js'
@@ -12,8 +13,14 @@ export async function letThrough(directory: string, config: RuntimeConfig): Prom
   const root = containerRoot(config)
   // Others can give nothing away, and what they make is theirs in their containers too.
   if (root === undefined || process.geteuid?.() !== 0) return
-  await chown(directory, 0, root.gid)
-  await chmod(directory, 0o710)
+  // Where others may write, the name could come to stand for something else.
+  const handle = await open(directory, constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    await handle.chown(0, root.gid)
+    await handle.chmod(0o710)
+  } finally {
+    await handle.close()
+  }
 }
 
 /** Warns of each directory above a bundle that root of the container may not pass, going by its mode. */
