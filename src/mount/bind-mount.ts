@@ -62,8 +62,8 @@ async function bind({ source, mountpoint, flags, idMaps }: BindRequest): Promise
       await native.bindMount(request)
       return
     } catch (error) {
-      // Before Linux 5.12 there is no mount_setattr; mount(8) knows the older way.
-      if (systemErrorCode(error) !== 'ENOSYS') throw error
+      // Before Linux 5.12 there is no mount_setattr; mount(8) knows the older way, but not to shift owners.
+      if (systemErrorCode(error) !== 'ENOSYS' || idMaps !== undefined) throw error
     }
   }
   if (idMaps !== undefined) throw new Error('without the addon owners of files cannot be shifted')
