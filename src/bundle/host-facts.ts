@@ -1,10 +1,11 @@
 // Finds out what a conversion has to know of this machine. The only file of the conversion that looks at it.
 
+import { createReadStream } from 'node:fs'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { release } from 'node:os'
 import { resolve } from 'node:path'
 import { escapeText } from '../byte-string.js'
-import { messageOf, OcimountError, systemErrorCode } from '../errors.js'
+import { isOcimountError, messageOf, OcimountError, systemErrorCode } from '../errors.js'
 import { hostPlatform } from '../image/platform.js'
 import { readMountinfo, type MountEntry } from '../mount/mountinfo.js'
 import { isAtOrBelow } from './container-path.js'
@@ -16,6 +17,8 @@ import { parseSeccompProfile, type SeccompProfile } from './seccomp-profile.js'
 
 /** Where containers-common puts the profile of a machine. */
 export const MACHINE_SECCOMP_PROFILE = '/usr/share/containers/seccomp.json'
+/** More than the kernel lets a program have of arguments and variables, and than any profile takes. */
+const MAX_NAMED_BYTES = 16 << 20
 
 /**
  * Reads the facts.
@@ -63,9 +66,9 @@ export async function readHostFacts(
  */
 export async function readSeccompProfile(path: string): Promise<SeccompProfile> {
   try {
-    return parseSeccompProfile(await readFile(path), escapeText(path))
+    return parseSeccompProfile(await readNamed(path), escapeText(path))
   } catch (error) {
-    if (systemErrorCode(error) === undefined) throw error
+    if (isOcimountError(error)) throw error
     throw fileNotFound('read seccomp profile', path, error)
   }
 }
@@ -73,19 +76,34 @@ export async function readSeccompProfile(path: string): Promise<SeccompProfile> 
 /**
  * Reads files of environment variables, in their order, with the caller's own environment for names alone.
  *
- * @throws OcimountError `FILE_NOT_FOUND`, `USAGE` of {@link parseEnvFile}
+ * @throws OcimountError `FILE_NOT_FOUND`, `USAGE` of {@link parseEnvFile}, and for one that is too large
  */
 export async function readEnvFiles(paths: readonly string[]): Promise<string[]> {
   const entries: string[] = []
   for (const path of paths) {
     try {
-      entries.push(...parseEnvFile(await readFile(path), escapeText(path), process.env))
+      entries.push(...parseEnvFile(await readNamed(path), escapeText(path), process.env))
     } catch (error) {
-      if (systemErrorCode(error) === undefined) throw error
+      if (isOcimountError(error)) throw error
       throw fileNotFound('read environment file', path, error)
     }
   }
   return entries
+}
+
+/** Reads what a caller names, a pipe as well; a device may never end. */
+async function readNamed(path: string): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > MAX_NAMED_BYTES) {
+      const why = `it is larger than ${MAX_NAMED_BYTES >> 20} MiB`
+      throw new OcimountError('USAGE', `Cannot use ${escapeText(path)}: ${why}`)
+    }
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
 }
 
 /**

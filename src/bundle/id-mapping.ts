@@ -2,10 +2,12 @@
 
 import { OcimountError } from '../errors.js'
 import { quote } from '../image/quote.js'
-import type { IdMapping } from '../mount/id-maps.js'
+import { formatIdMap, type IdMapping } from '../mount/id-maps.js'
 
-/** The kernel takes no more lines than these. */
+/** The kernel takes no more lines than these, */
 const MAX_MAPPINGS = 340
+/** and no more bytes of them, as it wants them: less than a page. */
+const MAX_MAP_BYTES = 4095
 /** One more than the largest id; -1 is none. */
 const ID_LIMIT = 2 ** 32 - 1
 
@@ -13,12 +15,15 @@ const ID_LIMIT = 2 ** 32 - 1
  * Parses maps of the form `CONTAINER:HOST:SIZE`, several of them between commas or in several texts.
  *
  * @throws OcimountError `USAGE` for another form, an empty or overflowing range, ranges that overlap on either side, or
- *   more than {@link MAX_MAPPINGS}
+ *   more than {@link MAX_MAPPINGS} or {@link MAX_MAP_BYTES}
  */
 export function parseIdMappings(texts: readonly string[]): IdMapping[] {
   const mappings = texts.flatMap((text) => text.split(',')).map(parseMapping)
   if (mappings.length > MAX_MAPPINGS) {
     throw invalid(texts.join(','), `it has more than ${MAX_MAPPINGS} ranges`)
+  }
+  if (formatIdMap(mappings).length > MAX_MAP_BYTES) {
+    throw invalid(texts.join(','), `its numbers take more than ${MAX_MAP_BYTES} bytes`)
   }
   for (const side of ['containerID', 'hostID'] as const) {
     const sorted = mappings.toSorted((a, b) => a[side] - b[side])

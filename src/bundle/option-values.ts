@@ -20,7 +20,7 @@ export function parseEnv(
       entries.push(text)
       continue
     }
-    const value = own[text]
+    const value = Object.hasOwn(own, text) ? own[text] : undefined
     if (value !== undefined) entries.push(`${text}=${value}`)
   }
   return entries

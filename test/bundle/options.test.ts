@@ -1,7 +1,11 @@
 // What people type, parsed; and what is wrong with it.
 
+import { execFileSync } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { CAPABILITIES, parseCapability } from '../../src/bundle/capabilities.js'
+import { readEnvFiles, readSeccompProfile } from '../../src/bundle/host-facts.js'
 import { parseIdMappings } from '../../src/bundle/id-mapping.js'
 import { parseMount, parseSize, parseVolume } from '../../src/bundle/mount-options.js'
 import {
@@ -102,6 +106,11 @@ t.test('parseIdMappings()', async (t) => {
     ...['0:0:2,1:100:1', '0:10:5,100:14:1', '0:99999999999:1'],
     Array.from({ length: 341 }, (_, index) => `${index}:${index}:1`).join(','),
   ])
+  // The kernel takes less than a page of numbers: `1000000000 2000000000 1` and its line feed are 24 bytes.
+  const long = (count: number): string =>
+    Array.from({ length: count }, (_, index) => `${1e9 + index}:${2e9 + index}:1`).join(',')
+  t.equal(parseIdMappings([long(170)]).length, 170)
+  t.throws(() => parse(long(171)), { code: 'USAGE', message: /more than 4095 bytes/ })
 })
 
 t.test('parseEnv()', async (t) => {
@@ -113,6 +122,7 @@ t.test('parseEnv()', async (t) => {
     'B=',
   ])
   refuse(t, (text) => parseEnv([text], own), ['', '=x'])
+  t.strictSame(parseEnv(['constructor', 'toString', '__proto__'], process.env), [])
 })
 
 t.test('parseEnvFile()', async (t) => {
@@ -124,6 +134,25 @@ t.test('parseEnvFile()', async (t) => {
   refuse(t, parse, ['=x', 'A=1\n=x', 'A B=1', 'export A=1', 'A\tB', 'A=\0'])
   t.throws(() => parse('A=1\nA B=1'), { message: /line 2 of f: there is white space in the name/ })
   t.throws(() => parse(Buffer.from([65, 61, 255])), { code: 'USAGE', message: /not UTF-8/ })
+})
+
+t.test('readEnvFiles() and readSeccompProfile()', async (t) => {
+  const directory = t.testdir({ a: 'A=1\n', b: 'B=2\n', env: '=x', seccomp: '{' })
+  const pipe = join(directory, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const writing = writeFile(pipe, 'C=3\n')
+  const paths = [join(directory, 'a'), pipe, join(directory, 'b')]
+  t.strictSame(await readEnvFiles(paths), ['A=1', 'C=3', 'B=2'])
+  await writing
+  const message = 'Cannot use /dev/zero: it is larger than 16 MiB'
+  await t.rejects(readEnvFiles(['/dev/zero']), { code: 'USAGE', message })
+
+  const read = readEnvFiles([join(directory, 'env')])
+  await t.rejects(read, { code: 'USAGE', message: /^Cannot use line 1 of / })
+  await t.rejects(readSeccompProfile(join(directory, 'seccomp')), { code: 'USAGE' })
+  const missing = join(directory, 'missing')
+  await t.rejects(readEnvFiles([missing]), { code: 'FILE_NOT_FOUND', message: /no such file/ })
+  await t.rejects(readEnvFiles([directory]), { code: 'FILE_NOT_FOUND', message: /EISDIR/ })
 })
 
 t.test('parseEntrypoint()', async (t) => {
