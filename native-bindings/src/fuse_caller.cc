@@ -74,8 +74,7 @@ bool MaySeeTrusted(uint32_t thread) {
   static const bool is_initial = IsInInitialUserNamespace("/proc/self");
   if (!is_initial) return false;
   const std::string process = "/proc/" + std::to_string(thread);
-  return !IsListing(process) ||
-         (HasAdministrator(thread) && IsInInitialUserNamespace(process));
+  return !IsListing(process) || (HasAdministrator(thread) && IsInInitialUserNamespace(process));
 }
 
 }  // namespace
