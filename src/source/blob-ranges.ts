@@ -65,10 +65,11 @@ export class RegistryRanges implements BlobRanges {
     // Who fills idle time has the time to wait for a turn.
     if (isUrgent) wait()
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
-    const target = Buffer.allocUnsafe(length)
     try {
-      await queue.run({ isUrgent, hurry, signal: both }, async () => {
+      return await queue.run({ isUrgent, hurry, signal: both }, async () => {
         wait()
+        // Not before: any number of requests may wait for their turn.
+        const target = Buffer.allocUnsafe(length)
         const options = { offset, end: offset + length, startAt: attempt, signal: both }
         let done = 0
         for await (const chunk of readBlob(options)) {
@@ -77,8 +78,8 @@ export class RegistryRanges implements BlobRanges {
           done += chunk.copy(target, done)
         }
         if (done < length) throw new OcimountError('INTERNAL', 'Cannot read a part: it is short')
+        return target
       })
-      return target
     } catch (error) {
       const what = `blob ${digest}`
       if (signal?.aborted === true) {

@@ -1,0 +1,31 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+import { parseDigest } from '../../src/image/digest.js'
+import type { BlobPart } from '../../src/registry/client.js'
+import { RegistryRanges } from '../../src/source/blob-ranges.js'
+import { RangeQueue } from '../../src/source/range-queue.js'
+import { sha256 } from '../helpers/build-image.js'
+
+t.test('RegistryRanges takes no memory for requests that wait for their turn', async (t) => {
+  const length = 64 * 1024 * 1024
+  const ranges = new RegistryRanges({
+    digest: parseDigest(sha256('any')),
+    queue: new RangeQueue(),
+    patienceMs: 60_000,
+    async *readBlob({ signal }: BlobPart) {
+      await sleep(60_000, undefined, { signal })
+      yield Buffer.alloc(0)
+    },
+  })
+  const closing = new AbortController()
+  const options = { attempt: 0, isUrgent: true, signal: closing.signal }
+  const before = process.memoryUsage().arrayBuffers
+  const reads = Array.from({ length: 100 }, (_, n) =>
+    ranges.read({ offset: n * length, length }, options),
+  )
+  await sleep(0)
+  const taken = process.memoryUsage().arrayBuffers - before
+  t.ok(taken <= 8 * length, `${taken} bytes`)
+  closing.abort()
+  for (const read of reads) await t.rejects(read, { code: 'INTERRUPTED' })
+})
