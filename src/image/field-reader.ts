@@ -189,7 +189,7 @@ function describe(value: JsonValue): string {
 }
 
 /** Folds case as Go does: the long s and the kelvin sign fold to ASCII letters (U+212A by toLowerCase). */
-function foldCase(name: string): string {
+export function foldCase(name: string): string {
   return name.replaceAll('\u017f', 's').toLowerCase()
 }
 

@@ -25,7 +25,7 @@ export interface JsonLimits {
   readonly maxSize?: number
   /** Arrays and objects inside one another. */
   readonly maxDepth?: number
-  /** Values of every kind in the whole document. */
+  /** Values of every kind in the whole document; each element that {@link JsonItems} takes is counted by itself. */
   readonly maxValues?: number
 }
 
@@ -74,6 +74,8 @@ class JsonReader {
   readonly #open: Container[] = []
   #position = 0
   #values = 0
+  /** How many there were before the first element that is handed out. */
+  #valuesBefore = 0
 
   constructor(text: string, what: string, limits: JsonLimits, items: JsonItems | undefined) {
     this.#text = text
@@ -132,19 +134,23 @@ class JsonReader {
     }
     const container = { value, name: '' }
     this.#open.push(container)
+    if (this.#isItems()) this.#valuesBefore = this.#values
     if (value instanceof Map) this.#readName(container)
     return undefined
   }
 
   #add(container: Container, value: JsonValue): void {
     if (container.value instanceof Map) container.value.set(container.name, value)
-    else if (this.#items !== undefined && this.#isItems()) this.#items.take(value)
-    else container.value.push(value)
+    else if (this.#items !== undefined && this.#isItems()) {
+      this.#items.take(value)
+      this.#values = this.#valuesBefore
+    } else container.value.push(value)
   }
 
   /** Tells whether the innermost open container is the array whose elements are handed out. */
   #isItems(): boolean {
-    return this.#open.length === 2 && this.#open[0]?.name === this.#items?.name
+    if (this.#items === undefined || this.#open.length !== 2) return false
+    return this.#open[0]?.name === this.#items.name
   }
 
   /** After a value: gives the container when it ends here, undefined when another value follows. */

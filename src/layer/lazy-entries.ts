@@ -4,6 +4,7 @@
 import { byteStringOf, type ByteString } from '../byte-string.js'
 import { OcimountError } from '../errors.js'
 import { digestHex, digestProblem, parseDigest } from '../image/digest.js'
+import { foldCase } from '../image/field-reader.js'
 import type { JsonObject, JsonValue } from '../image/json.js'
 import { quote } from '../image/quote.js'
 import type { Timestamp } from '../tar/entry.js'
@@ -77,12 +78,12 @@ const FIELDS: readonly (keyof LazyEntry)[] = [
   ...(['innerOffset', 'chunkOffset', 'chunkSize', 'chunkDigest', 'chunkType'] as const),
 ]
 const KNOWN: ReadonlySet<string> = new Set(FIELDS)
-const FOLDED: ReadonlySet<string> = new Set(FIELDS.map((name) => name.toLowerCase()))
+const FOLDED: ReadonlySet<string> = new Set(FIELDS.map(foldCase))
 
 /** Go takes `Offset` for `offset`; two readers must not see two layers (checklist A-062). */
 function refuseOtherCase(fields: JsonObject, name: string): void {
   for (const key of fields.keys()) {
-    if (!KNOWN.has(key) && FOLDED.has(key.toLowerCase())) {
+    if (!KNOWN.has(key) && FOLDED.has(foldCase(key))) {
       throw unusable(name, `its field ${quote(key)} differs from a known one only in case`)
     }
   }

@@ -4,6 +4,7 @@
 import type { DecompressibleKind } from '../compression/detect.js'
 import { OcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
+import { FieldReader } from '../image/field-reader.js'
 import { parseJson, type JsonValue } from '../image/json.js'
 import { MAX_UNCOMPRESSED } from '../compression/decompress.js'
 import { TarBudget } from '../tar/budget.js'
@@ -18,6 +19,7 @@ import type { Toc } from './toc.js'
 export const MAX_TOC_JSON = 150 * 1024 * 1024
 /** A record each, and a place in memory while the table is read. */
 const MAX_CHUNKS = 4_000_000
+const TOP_LEVEL = ['version', 'entries']
 /** What EROFS wants content to begin at. */
 const ALIGNMENT = 512
 
@@ -50,17 +52,18 @@ export interface UnlistedFile {
  */
 export function readLazyToc(json: Buffer, blob: LazyBlob, unlisted?: UnlistedFile): LazyContents {
   const builder = new LazyTocBuilder(blob)
-  const limits = { maxSize: MAX_TOC_JSON, maxValues: Infinity }
+  const limits = { maxSize: MAX_TOC_JSON }
   const items = {
     name: 'entries',
     take: (item: JsonValue): void => {
       builder.take(readLazyEntry(item))
     },
   }
-  const document = parseJson(json, 'table of contents', limits, items)
-  if (!(document instanceof Map) || document.get('version') !== 1) {
-    throw unusable('', 'the version of the table is not 1')
-  }
+  const what = 'table of contents'
+  const document = new FieldReader(parseJson(json, what, limits, items), what, TOP_LEVEL)
+  if (document.get('version') !== 1) throw unusable('', 'the version of the table is not 1')
+  // Go has null for none.
+  if (document.has('entries')) document.array('entries')
   return builder.finish(unlisted)
 }
 

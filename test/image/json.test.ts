@@ -164,6 +164,11 @@ t.test('parseJson() caps the number of values (A-069)', async (t) => {
     code: 'LIMIT_EXCEEDED',
   })
   t.throws(() => parse(`[${'{},'.repeat(1_000_000)}{}]`), { code: 'LIMIT_EXCEEDED' })
+  const items = { name: 'items', take: (): void => undefined }
+  const read = (text: string): unknown => parseJson(utf8(text), 'document', { maxValues: 6 }, items)
+  t.ok(read('{"before":1,"items":[1,2,3,4,[5,6],7,8,9],"behind":[1]}'))
+  t.throws(() => read('{"items":[1,[2,3,4,5]]}'), { code: 'LIMIT_EXCEEDED' })
+  t.throws(() => read('{"items":[1],"others":[2,3,4,5]}'), { code: 'LIMIT_EXCEEDED' })
 })
 
 t.test('parseJson() agrees with JSON.parse() on random and on broken documents', async (t) => {
