@@ -12,6 +12,7 @@
 //
 // What lies between the chunks of a device is zeros. The digests were in the table of contents, so the seal vouches for all.
 
+import { PIECE_SIZE } from '../cache/piece-map.js'
 import type { DecompressibleKind } from '../compression/detect.js'
 import { OcimountError } from '../errors.js'
 import { parseDigest, type Digest } from '../image/digest.js'
@@ -20,6 +21,9 @@ import { parseDigest, type Digest } from '../image/digest.js'
 export const MAX_CHUNK = 64 * 1024 * 1024
 /** The most bytes that may have to be fetched for one. */
 export const MAX_CHUNK_STORED = MAX_CHUNK + MAX_CHUNK / 32
+/** The most that has to be unpacked for one piece, each chunk of it counted as so many bytes more. */
+const MAX_PIECE_COST = 4 * MAX_CHUNK
+const CHUNK_COST = 32 * 1024
 
 /** A stretch of the device that is fetched and verified as a whole. */
 export interface Chunk {
@@ -117,8 +121,8 @@ export function encodeChunkTable(table: ChunkTable): Buffer[] {
 /**
  * Reads a payload, whose bytes the table then refers to.
  *
- * Whoever made the bytes, every chunk lies within the device and the blob, behind the one before it, and costs no more than
- * {@link MAX_CHUNK}.
+ * Whoever made the bytes, every chunk lies within the device and the blob, behind the one before it, and {@link isAffordable}
+ * is true of all.
  *
  * @throws OcimountError `CACHE_CORRUPT`
  */
@@ -146,19 +150,40 @@ export function decodeChunkTable(payload: Buffer): ChunkTable {
     if (chunk.deviceOffset < end) throw corrupt('its chunks overlap')
     end = chunk.deviceOffset + chunk.length
     if (!isInBlob(chunk, table.blobSize)) throw corrupt('a chunk lies outside the blob')
-    if (!isAffordable(chunk)) throw corrupt('a chunk is too long')
   }
   if (end > table.deviceSize || table.firstEnd > table.deviceSize)
     throw corrupt('a chunk lies outside the device')
+  if (!isAffordable(table)) throw corrupt('to read it takes too much')
   return table
 }
 
-/** Tells whether a chunk can be made without taking too much memory. */
-export function isAffordable({
-  length,
-  innerOffset,
-  compressedLength,
-}: Pick<Chunk, 'length' | 'innerOffset' | 'compressedLength'>): boolean {
+/** Tells whether each piece can be made without taking too much time and memory. */
+export function isAffordable(table: Pick<ChunkTable, 'records'>): boolean {
+  let piece = -1
+  let cost = 0
+  let member = { compressedOffset: -1, unpacked: 0 }
+  const spend = (inPiece: number, { compressedOffset, innerOffset, length }: Chunk): void => {
+    const isSame = inPiece === piece && compressedOffset === member.compressedOffset
+    const known = isSame ? member.unpacked : 0
+    const unpacked = Math.max(known, innerOffset + length)
+    cost = (inPiece === piece ? cost : 0) + CHUNK_COST + unpacked - known
+    member = { compressedOffset, unpacked }
+    piece = inPiece
+  }
+  for (let index = 0; index < chunkCount(table); index++) {
+    const chunk = chunkAt(table, index)
+    if (!isAffordableChunk(chunk)) return false
+    const first = Math.floor(chunk.deviceOffset / PIECE_SIZE)
+    const last = Math.floor((chunk.deviceOffset + chunk.length - 1) / PIECE_SIZE)
+    spend(first, chunk)
+    if (cost > MAX_PIECE_COST) return false
+    // It is the first one there, and alone in those between.
+    if (last !== first) spend(last, chunk)
+  }
+  return true
+}
+
+function isAffordableChunk({ length, innerOffset, compressedLength }: Chunk): boolean {
   return length > 0 && innerOffset + length <= MAX_CHUNK && compressedLength <= MAX_CHUNK_STORED
 }
 

@@ -9,7 +9,7 @@ import { parseJson, type JsonValue } from '../image/json.js'
 import { MAX_UNCOMPRESSED } from '../compression/decompress.js'
 import { TarBudget } from '../tar/budget.js'
 import type { DataSegment, TarEntry, TarEntryType } from '../tar/entry.js'
-import { isAffordable, chunkAt, MAX_CHUNK, type ChunkTable } from './chunk-table.js'
+import { isAffordable, MAX_CHUNK, type ChunkTable } from './chunk-table.js'
 import { ChunkTableBuilder } from './chunk-table-builder.js'
 import { readLazyEntry, unusable, type LazyEntry } from './lazy-entries.js'
 import { TocBuilder } from './toc-builder.js'
@@ -110,9 +110,7 @@ class LazyTocBuilder {
     const records = this.#chunks.finish(unlisted === undefined ? contentEnd : blobSize)
     const firstEnd = this.#firstEnd
     const chunks = { compression, blobDigest: digest, blobSize, deviceSize, firstEnd, records }
-    for (let index = 0; index < this.#chunks.count; index++) {
-      if (!isAffordable(chunkAt(chunks, index))) throw tooLong('')
-    }
+    if (!isAffordable(chunks)) throw unusable('', 'a part of the layer takes too much to be read')
     return { toc: this.#toc.finish(deviceSize), chunks }
   }
 
