@@ -7,6 +7,7 @@ import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { chunkAt, chunkCount, type Chunk, type ChunkTable } from './chunk-table.js'
 import type { BlobRanges, RangeOptions } from './layer-blob.js'
+import { Slots } from './slots.js'
 
 /** Between two stretches that are asked for as one: what a line carries while a request is on its way. */
 const JOINED_GAP = 64 * 1024
@@ -14,6 +15,10 @@ const JOINED_GAP = 64 * 1024
 const MAX_REQUEST = 2 * 1024 * 1024
 /** Of unpacked chunks, at the least one. */
 const MAX_KEPT = 32 * 1024 * 1024
+/** What a chunk that is kept counts at the least: a hostile table has millions of one byte. */
+const KEPT_COST = 4096
+/** As many as libuv has threads; what waits has made nothing yet. */
+const unpacking = new Slots(4)
 
 export interface FetchChunksOptions {
   readonly isUrgent: boolean
@@ -80,9 +85,12 @@ export class ChunkFetcher {
     return [...members.values()].map((found) => {
       const ends = [found[0], found.at(-1)] as const
       const all = [...found, ...this.#beside(ends[0], -1), ...this.#beside(ends[1], 1)]
+      const isWanted = ({ index }: Chunk): boolean =>
+        !this.#kept.has(index) && !this.#running.has(index)
       return {
-        chunks: all,
+        chunks: all.filter(isWanted),
         offset: ends[0]?.compressedOffset ?? 0,
+        // Of all: a frame can be unpacked as a whole only.
         length: most(all, ({ compressedLength }) => compressedLength),
         unpacked: most(all, ({ innerOffset, length }) => innerOffset + length),
       }
@@ -96,7 +104,6 @@ export class ChunkFetcher {
     for (let index = chunk.index + step; index >= 0 && index < count; index += step) {
       const other = chunkAt(this.#table, index)
       if (other.compressedOffset !== chunk.compressedOffset) break
-      if (this.#kept.has(index) || this.#running.has(index)) break
       found.push(other)
     }
     return found
@@ -155,7 +162,9 @@ export class ChunkFetcher {
     const where = `bytes ${member.offset}-${member.offset + member.length - 1} of blob ${blobDigest}`
     let bytes: Buffer
     try {
-      bytes = await unpackStart(compression, packed, member.unpacked, where)
+      bytes = await unpacking.run(undefined, () =>
+        unpackStart(compression, packed, member.unpacked, where),
+      )
     } catch (error) {
       if (!isOcimountError(error)) throw error
       return member.chunks.map(({ index }) => wrong(where, index, error))
@@ -163,19 +172,25 @@ export class ChunkFetcher {
     return member.chunks.map(({ index, innerOffset, length, sha256 }) => {
       const chunk = bytes.subarray(innerOffset, innerOffset + length)
       const isRight = createHash('sha256').update(chunk).digest().equals(sha256)
-      return isRight ? chunk : wrong(where, index, undefined)
+      if (!isRight) return wrong(where, index, undefined)
+      // A copy, which keeps nothing else in memory.
+      return chunk.length === bytes.length ? chunk : Buffer.from(chunk)
     })
   }
 
   #keep(index: number, bytes: Buffer): void {
     this.#kept.set(index, bytes)
-    this.#keptBytes += bytes.length
-    for (const [oldest, { length }] of this.#kept) {
+    this.#keptBytes += keptCost(bytes)
+    for (const [oldest, old] of this.#kept) {
       if (this.#keptBytes <= MAX_KEPT || oldest === index) break
       this.#kept.delete(oldest)
-      this.#keptBytes -= length
+      this.#keptBytes -= keptCost(old)
     }
   }
+}
+
+function keptCost({ length }: Buffer): number {
+  return Math.max(length, KEPT_COST)
 }
 
 interface Running {

@@ -1,8 +1,16 @@
 // Collects the chunks of a lazy layer in the order of its device. How much of the blob each takes is known when all are there:
 // a member or frame ends where the next one begins that anything is said of (checklist F-014).
 
+import type { DecompressibleKind } from '../compression/detect.js'
 import { packedBound } from '../compression/unpack-start.js'
-import { CHUNK_RECORD_SIZE, chunkAt, chunkCount, writeChunk, type Chunk } from './chunk-table.js'
+import {
+  CHUNK_RECORD_SIZE,
+  chunkAt,
+  chunkCount,
+  MAX_CHUNK_STORED,
+  writeChunk,
+  type Chunk,
+} from './chunk-table.js'
 
 /** Builds the records of one table. */
 export class ChunkTableBuilder {
@@ -31,14 +39,16 @@ export class ChunkTableBuilder {
   }
 
   /** Gives the records; chunks end before `end` in the blob. */
-  finish(end: number): Buffer {
+  finish(compression: DecompressibleKind, end: number): Buffer {
     const records = Buffer.from(this.#records.subarray(0, this.#size))
-    const marks = Float64Array.from([...new Set(this.#marks), end]).sort()
+    this.#marks.push(end)
+    const marks = Float64Array.from(this.#marks).sort()
     const table = { records }
     for (let index = 0; index < chunkCount(table); index++) {
       const { compressedOffset, innerOffset, length } = chunkAt(table, index)
       const stored = nextMark(marks, compressedOffset) - compressedOffset
-      const most = packedBound(innerOffset + length)
+      // Of a member the beginning is enough, a frame is unpacked whole; beyond this one it cannot be used.
+      const most = compression === 'gzip' ? packedBound(innerOffset + length) : MAX_CHUNK_STORED + 1
       records.writeUInt32LE(Math.min(stored, most), index * CHUNK_RECORD_SIZE + 20)
     }
     return records

@@ -107,7 +107,7 @@ class LazyTocBuilder {
     this.#align()
     const deviceSize = this.#cursor
     const { compression, digest, size: blobSize, contentEnd } = this.#blob
-    const records = this.#chunks.finish(unlisted === undefined ? contentEnd : blobSize)
+    const records = this.#chunks.finish(compression, unlisted === undefined ? contentEnd : blobSize)
     const firstEnd = this.#firstEnd
     const chunks = { compression, blobDigest: digest, blobSize, deviceSize, firstEnd, records }
     if (!isAffordable(chunks)) throw unusable('', 'a part of the layer takes too much to be read')

@@ -134,7 +134,7 @@ function skippable(payload: Buffer): Buffer {
 const packedBefore = new Map<string, Buffer>()
 
 /** By the program of that name; what occurs often is packed once. */
-function zstd(bytes: Buffer): Buffer {
+export function zstd(bytes: Buffer): Buffer {
   const key = createHash('sha256').update(bytes).digest('hex')
   const known = packedBefore.get(key)
   if (known !== undefined) return known

@@ -1,0 +1,106 @@
+// Chunks that share members and frames, and what is kept of them in memory.
+
+import { randomBytes } from 'node:crypto'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { gzipSync } from 'node:zlib'
+import t from 'tap'
+import type { DecompressibleKind } from '../../src/compression/detect.js'
+import { parseDigest } from '../../src/image/digest.js'
+import { ChunkTableBuilder } from '../../src/layer/chunk-table-builder.js'
+import { ChunkFetcher } from '../../src/layer/chunk-fetcher.js'
+import { sha256, zstdMissing } from '../helpers/build-image.js'
+import { zstd } from '../helpers/build-stargz.js'
+import { MemoryRanges } from './lazy.js'
+
+const MIB = 1024 * 1024
+
+interface Part {
+  readonly innerOffset: number
+  readonly bytes: Buffer
+}
+
+/** Makes a fetcher of a blob out of packed members, each with some chunks. */
+function fetcherOf(
+  compression: DecompressibleKind,
+  members: readonly { readonly packed: Buffer; readonly parts: readonly Part[] }[],
+): { fetcher: ChunkFetcher; ranges: MemoryRanges } {
+  const builder = new ChunkTableBuilder()
+  let compressedOffset = 0
+  let deviceOffset = 0
+  for (const { packed, parts } of members) {
+    for (const { innerOffset, bytes } of parts) {
+      const { length } = bytes
+      const digest = Buffer.from(sha256(bytes).slice('sha256:'.length), 'hex')
+      builder.add({ deviceOffset, compressedOffset, length, innerOffset, sha256: digest })
+      deviceOffset += length
+    }
+    compressedOffset += packed.length
+  }
+  const records = builder.finish(compression, compressedOffset)
+  const blob = Buffer.concat(members.map(({ packed }) => packed))
+  const ranges = new MemoryRanges(blob)
+  const table = {
+    ...{ compression, records, blobSize: blob.length, firstEnd: 0, deviceSize: deviceOffset },
+    blobDigest: parseDigest(sha256('any')),
+  }
+  return { fetcher: new ChunkFetcher(table, ranges), ranges }
+}
+
+const options = { isUrgent: true, signal: new AbortController().signal }
+
+async function get(fetcher: ChunkFetcher, first: number, behind: number): Promise<Buffer[]> {
+  const found: Buffer[] = []
+  await fetcher.get(first, behind, options, (chunk, bytes) => {
+    found[chunk.index - first] = Buffer.from(bytes)
+  })
+  return found
+}
+
+t.test('a chunk of a frame is had again, also while its neighbour is kept', async (t) => {
+  for (const compression of ['gzip', 'zstd'] as const) {
+    if (compression === 'zstd' && zstdMissing()) continue
+    const [a, b, c] = [randomBytes(16 * MIB), randomBytes(MIB), randomBytes(16 * MIB)]
+    const pack = compression === 'gzip' ? (bytes: Buffer) => gzipSync(bytes, { level: 1 }) : zstd
+    const { fetcher } = fetcherOf(compression, [
+      {
+        packed: pack(Buffer.concat([a, b])),
+        parts: [
+          { innerOffset: 0, bytes: a },
+          { innerOffset: a.length, bytes: b },
+        ],
+      },
+      { packed: pack(c), parts: [{ innerOffset: 0, bytes: c }] },
+    ])
+    t.ok((await get(fetcher, 0, 1))[0]?.equals(a))
+    t.ok((await get(fetcher, 2, 3))[0]?.equals(c), 'for which the first one makes room')
+    const [first, second] = await get(fetcher, 0, 2)
+    t.ok(first?.equals(a))
+    t.ok(second?.equals(b))
+  }
+})
+
+t.test('small chunks of large members take the memory of small chunks', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const size = 8 * MIB
+  const packed = gzipSync(Buffer.alloc(size))
+  const parts = [{ innerOffset: size - 1, bytes: Buffer.alloc(1) }]
+  const { fetcher } = fetcherOf(
+    'gzip',
+    Array.from({ length: 32 }, () => ({ packed, parts })),
+  )
+  let most = 0
+  const timer = setInterval(() => {
+    collect()
+    most = Math.max(most, process.memoryUsage().arrayBuffers)
+  }, 50)
+  collect()
+  const before = process.memoryUsage().arrayBuffers
+  await get(fetcher, 0, 32)
+  clearInterval(timer)
+  collect()
+  const after = process.memoryUsage().arrayBuffers
+  t.ok(most - before < 10 * size, `${(most - before) / MIB} MiB at a time`)
+  t.ok(after - before < size, `${(after - before) / MIB} MiB are kept`)
+})
