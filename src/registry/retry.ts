@@ -1,7 +1,7 @@
 // Tries again what may work the next time (checklist E-035): with growing pauses, or after the time that the server asks for.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { OcimountError } from '../errors.js'
+import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { RegistryError } from './registry-error.js'
 
@@ -28,6 +28,7 @@ export class Retries {
   readonly #policy: RetryPolicy
   readonly #signal: AbortSignal | undefined
   #failures = 0
+  #last: RegistryError | undefined
 
   constructor(policy: RetryPolicy, signal: AbortSignal | undefined) {
     this.#policy = policy
@@ -37,6 +38,7 @@ export class Retries {
   /** Starts to count anew, since there was progress. */
   reset(): void {
     this.#failures = 0
+    this.#last = undefined
   }
 
   /**
@@ -45,11 +47,12 @@ export class Retries {
    * @throws the error itself when another attempt is no use or was the last; OcimountError `INTERRUPTED`
    */
   async pauseAfter(error: unknown): Promise<void> {
-    if (!(error instanceof RegistryError)) throw error
+    if (!(error instanceof RegistryError)) throw this.#explained(error)
     const { attempts, firstMs, longestMs, longestWaitMs, onFailure } = this.#policy
     onFailure?.(error)
     if (!error.isTransient) throw error
     this.#failures++
+    this.#last = error
     const { retryAfterMs } = error
     if (this.#failures >= attempts || (retryAfterMs ?? 0) > longestWaitMs) throw error
     const backOffMs = Math.min(longestMs, firstMs * 2 ** (this.#failures - 1))
@@ -60,10 +63,21 @@ export class Retries {
     try {
       await sleep(pauseMs, undefined, signal === undefined ? {} : { signal })
     } catch {
-      // What went wrong before says more than that the pause was cut short.
-      throw new OcimountError('INTERRUPTED', 'Cannot pull: it was interrupted', { cause: error })
+      throw interruptedAfter(error)
     }
   }
+
+  #explained(error: unknown): unknown {
+    const last = this.#last
+    return last !== undefined && isOcimountError(error, 'INTERRUPTED')
+      ? interruptedAfter(last)
+      : error
+  }
+}
+
+/** What went wrong before says more than that the next attempt, or the pause in front of it, was cut short. */
+function interruptedAfter(error: RegistryError): OcimountError {
+  return new OcimountError('INTERRUPTED', 'Cannot pull: it was interrupted', { cause: error })
 }
 
 /** Runs work until it succeeds or there is no hope. */

@@ -26,6 +26,8 @@ export class RegistryRanges implements BlobRanges {
   readonly #parts: RegistryRangesParts
   #fetchedBytes = 0
   #lastError: string | undefined
+  /** What the registry said last since it gave something. */
+  #lastAnswer: OcimountError | undefined
 
   constructor(parts: RegistryRangesParts) {
     this.#parts = parts
@@ -42,6 +44,7 @@ export class RegistryRanges implements BlobRanges {
     try {
       const bytes = await this.#read(range, options)
       this.#lastError = undefined
+      this.#lastAnswer = undefined
       return bytes
     } catch (error) {
       if (!isOcimountError(error, 'INTERRUPTED')) this.#lastError = messageOf(error)
@@ -87,7 +90,8 @@ export class RegistryRanges implements BlobRanges {
         throw new OcimountError('INTERRUPTED', message, { cause: error })
       }
       if (!patience.signal.aborted) throw error
-      throw givenUp(what, patienceMs, error)
+      if (error instanceof Error && isOcimountError(error.cause)) this.#lastAnswer = error.cause
+      throw givenUp(what, patienceMs, { cause: error, lastAnswer: this.#lastAnswer })
     } finally {
       clearTimeout(timer)
     }
@@ -95,14 +99,20 @@ export class RegistryRanges implements BlobRanges {
 }
 
 /** Says what the registry said last, where it said anything. */
-function givenUp(what: string, patienceMs: number, error: unknown): RegistryError {
-  const last = error instanceof Error && isOcimountError(error.cause) ? error.cause : undefined
+function givenUp(
+  what: string,
+  patienceMs: number,
+  {
+    cause,
+    lastAnswer,
+  }: { readonly cause: unknown; readonly lastAnswer: OcimountError | undefined },
+): RegistryError {
   const seconds = `${patienceMs / 1000} seconds`
   const message =
-    last === undefined
+    lastAnswer === undefined
       ? `Cannot read ${what}: its registry sent nothing of it for ${seconds}`
-      : `${last.message}; given up after ${seconds}`
+      : `${lastAnswer.message}; given up after ${seconds}`
   return new RegistryError('REGISTRY_UNAVAILABLE', message, {
-    ...{ cause: error, isTransient: true, isUnreachable: true },
+    ...{ cause, isTransient: true, isUnreachable: true },
   })
 }
