@@ -4,7 +4,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdint>
 
 namespace ocimount {
@@ -25,10 +24,6 @@ struct MountAttributes {
   uint64_t user_namespace_fd = 0;
 };
 
-SystemFailure Failed(const char* call, const char* step) {
-  return {.error_number = errno, .syscall = call, .step = step, .detail = {}};
-}
-
 SystemFailure Attach(int tree, const BindMountOptions& options, int user_namespace_fd) {
   MountAttributes attributes;
   attributes.set = ReadOnlyAttributes(options.flags);
@@ -39,11 +34,11 @@ SystemFailure Attach(int tree, const BindMountOptions& options, int user_namespa
     attributes.user_namespace_fd = static_cast<uint64_t>(user_namespace_fd);
   }
   if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0) {
-    return Failed("mount_setattr", shifts ? "shift the owners of files" : "set the flags of the mount");
+    return Failure("mount_setattr", shifts ? "shift the owners of files" : "set the flags of the mount");
   }
   if (syscall(SYS_move_mount, tree, "", AT_FDCWD, options.mountpoint.c_str(),
               kMoveMountFromEmptyPath) != 0) {
-    return Failed("move_mount", "attach the mount");
+    return Failure("move_mount", "attach the mount");
   }
   return {};
 }
@@ -58,7 +53,7 @@ SystemFailure BindMount(const BindMountOptions& options) {
   }
   const int tree = static_cast<int>(
       syscall(SYS_open_tree, AT_FDCWD, options.source.c_str(), kOpenTreeClone | kOpenTreeCloexec));
-  const SystemFailure failure = tree < 0 ? Failed("open_tree", "clone the mount")
+  const SystemFailure failure = tree < 0 ? Failure("open_tree", "clone the mount")
                                          : Attach(tree, options, user_namespace_fd);
   if (tree >= 0) close(tree);
   if (user_namespace_fd >= 0) close(user_namespace_fd);

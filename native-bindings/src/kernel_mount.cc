@@ -71,10 +71,6 @@ class Link {
   const std::string& path_;
 };
 
-SystemFailure Failure(const char* syscall, const char* step) {
-  return {.error_number = errno, .syscall = syscall, .step = step, .detail = {}};
-}
-
 /** A filesystem context: parameters, then a superblock, then a mount. Stops at the first failure. */
 class FsContext {
  public:

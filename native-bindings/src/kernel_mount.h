@@ -4,6 +4,7 @@
 #ifndef OCIMOUNT_KERNEL_MOUNT_H_
 #define OCIMOUNT_KERNEL_MOUNT_H_
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -22,6 +23,11 @@ struct SystemFailure {
 
   bool failed() const { return error_number != 0; }
 };
+
+/** What `errno` says of a call that has just failed. */
+inline SystemFailure Failure(const char* syscall, const char* step) {
+  return {.error_number = errno, .syscall = syscall, .step = step, .detail = {}};
+}
 
 struct MountFlags {
   bool suid = false;

@@ -26,10 +26,6 @@ struct CloneArguments {
   uint64_t tls = 0;
 };
 
-SystemFailure Failed(const char* call, const char* step) {
-  return {.error_number = errno, .syscall = call, .step = step, .detail = {}};
-}
-
 /**
  * Starts a copy of this process, in a user namespace of its own, that ends when `pipe` closes. It shares nothing with other
  * threads but what the kernel does for it, so that none of them can have left a lock to it.
@@ -61,10 +57,10 @@ bool WriteMap(const std::string& path, const std::string& map) {
 
 SystemFailure SetUp(pid_t holder, const IdMaps& maps, int* fd) {
   const std::string directory = "/proc/" + std::to_string(holder);
-  if (!WriteMap(directory + "/gid_map", maps.gids)) return Failed("write", "map group ids");
-  if (!WriteMap(directory + "/uid_map", maps.uids)) return Failed("write", "map user ids");
+  if (!WriteMap(directory + "/gid_map", maps.gids)) return Failure("write", "map group ids");
+  if (!WriteMap(directory + "/uid_map", maps.uids)) return Failure("write", "map user ids");
   *fd = open((directory + "/ns/user").c_str(), O_RDONLY | O_CLOEXEC);
-  if (*fd < 0) return Failed("open", "open the user namespace");
+  if (*fd < 0) return Failure("open", "open the user namespace");
   return {};
 }
 
@@ -72,10 +68,10 @@ SystemFailure SetUp(pid_t holder, const IdMaps& maps, int* fd) {
 
 SystemFailure OpenUserNamespace(const IdMaps& maps, int* fd) {
   int pipe[2];
-  if (pipe2(pipe, O_CLOEXEC) != 0) return Failed("pipe2", "make a user namespace");
+  if (pipe2(pipe, O_CLOEXEC) != 0) return Failure("pipe2", "make a user namespace");
   const pid_t holder = StartHolder(pipe);
   const SystemFailure failure =
-      holder < 0 ? Failed("clone3", "make a user namespace") : SetUp(holder, maps, fd);
+      holder < 0 ? Failure("clone3", "make a user namespace") : SetUp(holder, maps, fd);
   close(pipe[0]);
   close(pipe[1]);
   if (holder > 0) {
