@@ -1,37 +1,84 @@
 // Bundles src/ into the few files of dist/ that run, called by `npm run build`. Node.js resolves and compiles some hundred
-// modules in 78 ms, the same code in a handful of files in 33 ms, and every mount waits for that. All files lie in one
-// directory, so that `new URL('./server-main.js', import.meta.url)` means the same in every one of them.
+// modules in 78 ms, the same code in a handful of files in 33 ms, and every mount waits for that.
+//
+//   dist/*.js            the library: modules that share chunks
+//   dist/program/*.js    the command: each entry one script of its own, which src/launcher.ts runs with the code that was compiled
+//                        when it was installed (scripts/compile-program.mjs), 20 ms more that nobody waits for
+//
+// The entries of either lie in one directory, so that `new URL('./layer-worker.js', import.meta.url)` means the same in every file.
 
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const program = join(root, 'dist/program')
 
-const { metafile } = await build({
+const COMMON = {
   absWorkingDir: root,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  metafile: true,
+}
+// Dependencies stay packages of their own, each behind its door and loaded when it is needed. What every call needs is
+// only a development dependency, and becomes part of the program: yargs and its packages are 30 modules to resolve.
+const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+
+await build({
+  ...COMMON,
   entryPoints: {
     index: 'src/index.ts',
+    'layer-worker': 'src/layer/layer-worker.ts',
+    // Read by scripts/make-man.mjs and scripts/compile-program.mjs.
+    commands: 'src/cli/commands.ts',
+    'server-options': 'src/cli/server-options.ts',
+  },
+  outdir: 'dist',
+  splitting: true,
+  format: 'esm',
+  external,
+})
+
+// What was compiled belongs to one bundle: neither outlives the other.
+rmSync(program, { recursive: true, force: true })
+mkdirSync(program, { recursive: true })
+writeFileSync(join(program, 'package.json'), '{ "type": "commonjs" }\n')
+const bundles = await build({
+  ...COMMON,
+  entryPoints: {
     main: 'src/cli/main.ts',
     'server-main': 'src/cli/server-main.ts',
     'layer-worker': 'src/layer/layer-worker.ts',
-    // Read by scripts/make-man.mjs.
-    commands: 'src/cli/commands.ts',
   },
-  outdir: 'dist',
-  bundle: true,
-  splitting: true,
-  format: 'esm',
-  platform: 'node',
-  target: 'node20.19',
-  // Dependencies stay packages of their own, each behind its door and loaded when it is needed. What every call needs is
-  // only a development dependency, and becomes part of the program: yargs and its packages are 30 modules to resolve.
-  external: Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }),
-  metafile: true,
+  outdir: 'dist/program',
+  entryNames: '[name]-[hash].bundle',
+  format: 'cjs',
+  external,
+  define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
+  banner: {
+    js: `(function (require, module, __filename, __dirname) {
+const moduleUrl = require('node:url').pathToFileURL(__filename).href`,
+  },
+  footer: { js: '})' },
 })
-writeFileSync(join(root, 'dist/LICENSES'), licensesOf(Object.keys(metafile.inputs)))
+for (const path of Object.keys(bundles.metafile.outputs)) await writeLauncher(basename(path))
+writeFileSync(join(root, 'dist/LICENSES'), licensesOf(Object.keys(bundles.metafile.inputs)))
+
+/** Makes NAME.js, which runs NAME-HASH.bundle.js. */
+async function writeLauncher(bundle) {
+  const name = bundle.replace(/-[^-]*$/, '')
+  await build({
+    ...COMMON,
+    entryPoints: ['src/launcher.ts'],
+    outfile: join(program, `${name}.js`),
+    format: 'cjs',
+    define: { BUNDLE: JSON.stringify(bundle) },
+    banner: { js: '#!/usr/bin/env node' },
+  })
+}
 
 /** Gives the name and the license of each package that the program has parts of, as their licenses ask for. */
 function licensesOf(inputs) {

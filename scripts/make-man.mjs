@@ -6,7 +6,9 @@ import { fileURLToPath } from 'node:url'
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
 const help = (...args) =>
-  execFileSync(process.execPath, [`${dist}main.js`, ...args, '--help'], { encoding: 'utf8' })
+  execFileSync(process.execPath, [`${dist}program/main.js`, ...args, '--help'], {
+    encoding: 'utf8',
+  })
 const { version } = JSON.parse(
   readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8'),
 )

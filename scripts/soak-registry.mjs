@@ -27,7 +27,7 @@ const { values: options } = parseArgs({
     only: { type: 'string', default: 'kills,tokens,outage,offline,shared' },
   },
 })
-const command = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const command = fileURLToPath(new URL('../dist/program/main.js', import.meta.url))
 const work = mkdtempSync('/var/tmp/ocimount-soak-')
 const ends = []
 const platform = { os: 'linux', architecture: process.arch === 'arm64' ? 'arm64' : 'amd64' }

@@ -9,6 +9,7 @@ const EVERYWHERE = ['errors', 'logger', 'byte-string']
 
 /** A room may import itself, what is listed here, and what everybody may. */
 const ARROWS: Readonly<Record<string, readonly string[]>> = {
+  launcher: [],
   errors: [],
   logger: [],
   'byte-string': [],

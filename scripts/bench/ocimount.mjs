@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run, sleep } from './measure.mjs'
 
-const command = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+const command = fileURLToPath(new URL('../../dist/program/main.js', import.meta.url))
 
 export class Ocimount {
   #caches = 0

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 // The command `ocimount`: parses, runs, and turns whatever was thrown into one line and an exit status.
 
 import { readFileSync } from 'node:fs'
@@ -9,21 +8,25 @@ import { discardServer, isRun, startServerEarly } from './server-process.js'
 
 const args = process.argv.slice(2)
 
-try {
-  checkWorkingDirectory()
-  if (args.some((arg) => arg.startsWith('--env-file'))) forgetEnvFiles()
-  if (isRun(args) && process.geteuid?.() !== 0) {
-    const { enterUserNamespace } = await import('./user-namespace.js')
-    await enterUserNamespace(args)
+void main()
+
+async function main(): Promise<void> {
+  try {
+    checkWorkingDirectory()
+    if (args.some((arg) => arg.startsWith('--env-file'))) forgetEnvFiles()
+    if (isRun(args) && process.geteuid?.() !== 0) {
+      const { enterUserNamespace } = await import('./user-namespace.js')
+      await enterUserNamespace(args)
+    }
+    // Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
+    startServerEarly(args)
+    const { runProgram } = await import('./program.js')
+    process.exitCode = await runProgram(args, version())
+  } catch (error) {
+    process.exitCode = report(error)
+  } finally {
+    discardServer()
   }
-  // Most calls are mounts, and a mount needs a second process: it boots while this one parses its arguments.
-  startServerEarly(args)
-  const { runProgram } = await import('./program.js')
-  process.exitCode = await runProgram(args, version())
-} catch (error) {
-  process.exitCode = report(error)
-} finally {
-  discardServer()
 }
 
 /** Everything that resolves a path would fail in words of its own. */
@@ -72,8 +75,8 @@ function wantsDebug(): boolean {
 }
 
 function version(): string {
-  // Above dist, or above .build/test/src/cli where the tests run it.
-  for (const path of ['../package.json', '../../../../package.json']) {
+  // Above dist/program, or above .build/test/src/cli where the tests run it.
+  for (const path of ['../../package.json', '../../../../package.json']) {
     try {
       const text = readFileSync(new URL(path, import.meta.url), 'utf8')
       return String((JSON.parse(text) as { version: unknown }).version)

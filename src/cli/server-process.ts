@@ -3,19 +3,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { COMMANDS, GLOBAL_OPTIONS } from './commands.js'
-
-/**
- * The server lives for as long as its mount, and indexing is over in its first second: neither the engine nor the C library may
- * keep what that took. The engine never gives back pages of its young generation, 24 MB where it may have 16 MiB twice; 4 MiB cost
- * indexing nothing that could be measured.
- */
-const SMALL_HEAP = '--max-semi-space-size=4'
-
-/**
- * The C library raises both thresholds, in bytes, to the size of what is freed, and malloc_trim(3) passes over the end of every
- * arena but the first: the first mount of 300,000 entries kept 35 MB there. Thresholds that are given stay.
- */
-const SMALL_MALLOC = { MALLOC_TRIM_THRESHOLD_: '1048576', MALLOC_MMAP_THRESHOLD_: '4194304' }
+import { SERVER_ENVIRONMENT, SERVER_FLAGS } from './server-options.js'
 
 let early: ServerProcess | undefined
 
@@ -56,14 +44,19 @@ export function discardServer(): void {
 function spawnServer(needsStdin: boolean, isOrphan: boolean): ServerProcess {
   const script = fileURLToPath(new URL('./server-main.js', import.meta.url))
   // The leader of a session, as which it is started, setsid(1) forks, and ends.
-  const command = [...(isOrphan ? ['setsid'] : []), process.execPath, SMALL_HEAP, script] as const
+  const command = [
+    ...(isOrphan ? ['setsid'] : []),
+    process.execPath,
+    ...SERVER_FLAGS,
+    script,
+  ] as const
   // Its own session, so that it outlives the terminal; no inherited output, so that `ocimount … | cat` ends.
   const child = spawn(command[0], command.slice(1), {
     detached: true,
     // Holds what JSON cannot: undefined, infinite numbers.
     serialization: 'advanced',
     stdio: [needsStdin ? 'inherit' : 'ignore', 'ignore', 'ignore', 'ipc'],
-    env: { ...SMALL_MALLOC, ...process.env },
+    env: { ...SERVER_ENVIRONMENT, ...process.env },
   })
   child.on('error', () => {
     // Reported by whoever waits for it: the channel closes, or the first send fails.

@@ -42,4 +42,4 @@ async function main(): Promise<void> {
   port.close()
 }
 
-await main()
+void main()

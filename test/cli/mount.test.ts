@@ -262,9 +262,10 @@ function whyNotLinked(): string | false {
     return `${link} or mount.fuse3 is missing`
   const root = realpathSync('.')
   const runs = readFileSync(realpathSync(link), 'utf8')
-  const isOurs = realpathSync(link).startsWith(root) || runs.includes(`'${root}/dist/main.js'`)
+  const isOurs =
+    realpathSync(link).startsWith(root) || runs.includes(`'${root}/dist/program/main.js'`)
   if (!isOurs) return `${link} does not run this program`
-  return existsSync('dist/main.js') ? false : 'the program is not built'
+  return existsSync('dist/program/main.js') ? false : 'the program is not built'
 }
 
 t.test('mount -t fuse.ocimount works as in fstab', { skip: whyNotLinked() }, async (t) => {
