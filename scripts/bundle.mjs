@@ -46,36 +46,47 @@ await build({
 rmSync(program, { recursive: true, force: true })
 mkdirSync(program, { recursive: true })
 writeFileSync(join(program, 'package.json'), '{ "type": "commonjs" }\n')
-const bundles = await build({
-  ...COMMON,
-  entryPoints: {
-    main: 'src/cli/main.ts',
-    'server-main': 'src/cli/server-main.ts',
-    'layer-worker': 'src/layer/layer-worker.ts',
-  },
-  outdir: 'dist/program',
-  entryNames: '[name]-[hash].bundle',
-  format: 'cjs',
-  external,
-  define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
-  banner: {
-    js: `(function (require, module, __filename, __dirname) {
+const inputs = [
+  // What it only names, the commands, is in a bundle of its own.
+  await bundle(['src/cli/main.ts'], ['./command.js', './*-command.js']),
+  await bundle(
+    ['src/cli/command.ts', 'src/cli/server-main.ts', 'src/layer/layer-worker.ts'],
+    external,
+  ),
+]
+writeFileSync(join(root, 'dist/LICENSES'), licensesOf(inputs.flat()))
+
+/** Bundles each entry, with a launcher; gives the files that they were made of. */
+async function bundle(entryPoints, external) {
+  const { metafile } = await build({
+    ...COMMON,
+    entryPoints,
+    outdir: 'dist/program',
+    entryNames: '[name]-[hash].bundle',
+    format: 'cjs',
+    external,
+    // The engine forgets for compiled code who is to import for it.
+    supported: { 'dynamic-import': false },
+    define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
+    banner: {
+      js: `(function (require, module, __filename, __dirname) {
 const moduleUrl = require('node:url').pathToFileURL(__filename).href`,
-  },
-  footer: { js: '})' },
-})
-for (const path of Object.keys(bundles.metafile.outputs)) await writeLauncher(basename(path))
-writeFileSync(join(root, 'dist/LICENSES'), licensesOf(Object.keys(bundles.metafile.inputs)))
+    },
+    footer: { js: '})' },
+  })
+  for (const path of Object.keys(metafile.outputs)) await writeLauncher(basename(path))
+  return Object.keys(metafile.inputs)
+}
 
 /** Makes NAME.js, which runs NAME-HASH.bundle.js. */
-async function writeLauncher(bundle) {
-  const name = bundle.replace(/-[^-]*$/, '')
+async function writeLauncher(file) {
+  const name = file.replace(/-[^-]*$/, '')
   await build({
     ...COMMON,
     entryPoints: ['src/launcher.ts'],
     outfile: join(program, `${name}.js`),
     format: 'cjs',
-    define: { BUNDLE: JSON.stringify(bundle) },
+    define: { BUNDLE: JSON.stringify(file) },
     banner: { js: '#!/usr/bin/env node' },
   })
 }

@@ -9,7 +9,7 @@ import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cachedDataVersionTag, setFlagsFromString } from 'node:v8'
-import { constants, Script } from 'node:vm'
+import { Script } from 'node:vm'
 
 const self = fileURLToPath(import.meta.url)
 const dist = fileURLToPath(new URL('../dist/', import.meta.url))
@@ -21,7 +21,12 @@ else if (existsSync(dist)) await compileAll()
 /** The flags are part of the tag, so that each bundle is compiled under those that it runs with. */
 async function compileAll() {
   const { SERVER_FLAGS } = await import('../dist/server-options.js')
-  const flagsOf = { main: [[]], 'server-main': [SERVER_FLAGS], 'layer-worker': [[], SERVER_FLAGS] }
+  const flagsOf = {
+    main: [[]],
+    command: [[]],
+    'server-main': [SERVER_FLAGS],
+    'layer-worker': [[], SERVER_FLAGS],
+  }
   const program = join(dist, 'program')
   const files = readdirSync(program)
   for (const [name, runs] of Object.entries(flagsOf)) {
@@ -36,7 +41,6 @@ function compile(path) {
   setFlagsFromString('--no-lazy')
   const script = new Script(readFileSync(path, 'latin1'), {
     filename: path,
-    importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   })
   setFlagsFromString('--lazy')
   writeFileSync(`${name}.new`, script.createCachedData())

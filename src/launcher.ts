@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cachedDataVersionTag } from 'node:v8'
-import { constants, Script } from 'node:vm'
+import { Script } from 'node:vm'
 
 /** The name of the bundle, put in by scripts/bundle.mjs. */
 declare const BUNDLE: string
@@ -14,7 +14,6 @@ const file = join(__dirname, BUNDLE)
 const script = new Script(readFileSync(file, 'latin1'), {
   filename: file,
   cachedData: readCompiled(`${file}.${cachedDataVersionTag()}`),
-  importModuleDynamically: constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
 })
 const run = script.runInThisContext() as (...args: unknown[]) => void
 run(require, module, __filename, __dirname)

@@ -26,6 +26,7 @@ t.test('what was compiled is what the engine takes', (t) => {
     process.stdout.write(String(script.cachedDataRejected))`
   for (const [name, flags] of [
     ['main', []],
+    ['command', []],
     ['server-main', SERVER_FLAGS],
     ['layer-worker', []],
     ['layer-worker', SERVER_FLAGS],
@@ -79,7 +80,7 @@ t.test('what is missing, cut or wrong of it is compiled again', (t) => {
       rmSync(copy, { recursive: true })
     })
     cpSync(PROGRAM, copy, { recursive: true })
-    harm(join(copy, compiledName('main')))
+    harm(join(copy, compiledName('command')))
     t.equal(help(join(copy, 'main.js')), wanted, name)
   }
   t.end()

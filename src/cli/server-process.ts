@@ -1,33 +1,16 @@
-// The serving process as its parent sees it: spawned early, asked once, told to go when it is not needed.
+// The serving process as its parent sees it: asked once, told to go when it is not needed.
 
-import { spawn, type ChildProcess } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { COMMANDS, GLOBAL_OPTIONS } from './commands.js'
-import { SERVER_ENVIRONMENT, SERVER_FLAGS } from './server-options.js'
+import type { ChildProcess } from 'node:child_process'
+import { spawnServer, type ServerProcess } from './early-server.js'
 
 let early: ServerProcess | undefined
 
-/** A serving process, or with {@link isOrphan} what has started it and is gone; the channel is to the server in any case. */
-interface ServerProcess {
-  readonly child: ChildProcess
-  readonly isOrphan: boolean
+/** Takes over a serving process that was started before anybody knew whether it is needed; {@link discardServer} ends it. */
+export function adoptServer(server: ServerProcess | undefined): void {
+  early = server
 }
 
-/**
- * Starts the serving process when the arguments look like a mount, so that its start-up overlaps with ours.
- *
- * Only a guess: {@link discardServer} ends a process that nobody took.
- */
-export function startServerEarly(args: readonly string[]): void {
-  if (looksLikeMount(args)) early = spawnServer(args.includes('-'), isRun(args))
-}
-
-/**
- * Gives the channel to the serving process, the one started early if there is one.
- *
- * An orphan is no child of this process, which may then become another program: crun waits for all children that it finds itself
- * to have, and the server waits for its end. Only the channel tells of the end of the server.
- */
+/** Gives the channel to the serving process, the one started early if there is one; see {@link spawnServer}. */
 export function takeServer(needsStdin: boolean, isOrphan: boolean): ChildProcess {
   const { child } = early ?? spawnServer(needsStdin, isOrphan)
   early = undefined
@@ -39,74 +22,4 @@ export function discardServer(): void {
   if (early?.isOrphan === false) early.child.kill('SIGKILL')
   if (early?.child.connected) early.child.disconnect()
   early = undefined
-}
-
-function spawnServer(needsStdin: boolean, isOrphan: boolean): ServerProcess {
-  const script = fileURLToPath(new URL('./server-main.js', import.meta.url))
-  // The leader of a session, as which it is started, setsid(1) forks, and ends.
-  const command = [
-    ...(isOrphan ? ['setsid'] : []),
-    process.execPath,
-    ...SERVER_FLAGS,
-    script,
-  ] as const
-  // Its own session, so that it outlives the terminal; no inherited output, so that `ocimount … | cat` ends.
-  const child = spawn(command[0], command.slice(1), {
-    detached: true,
-    // Holds what JSON cannot: undefined, infinite numbers.
-    serialization: 'advanced',
-    stdio: [needsStdin ? 'inherit' : 'ignore', 'ignore', 'ignore', 'ipc'],
-    env: { ...SERVER_ENVIRONMENT, ...process.env },
-  })
-  child.on('error', () => {
-    // Reported by whoever waits for it: the channel closes, or the first send fails.
-  })
-  return { child, isOrphan }
-}
-
-/** Tells whether the arguments are those of `run`, whose failures have a status of their own. */
-export function isRun(args: readonly string[]): boolean {
-  return wordsOf(ownArguments(args))[0] === 'run'
-}
-
-/** Those in front of `--`. */
-function ownArguments(args: readonly string[]): readonly string[] {
-  const end = args.indexOf('--')
-  return end < 0 ? args : args.slice(0, end)
-}
-
-function looksLikeMount(args: readonly string[]): boolean {
-  const own = ownArguments(args)
-  if (
-    own.some((arg) =>
-      /^(-f|--foreground|-h|--help|-V|--version|--get-yargs-completions)$/.test(arg),
-    )
-  )
-    return false
-  const words = wordsOf(own)
-  const [first = ''] = words
-  if (first === 'run') return words.length >= 2
-  if (first === 'bundle') return words.length >= 3
-  if (first === 'mount') return words.length === 3
-  const others = new Set(['completion', ...COMMANDS.map((spec) => spec.usage.split(' ')[0])])
-  return words.length === 2 && !others.has(first)
-}
-
-/** Gives the arguments that are neither options nor their values. */
-function wordsOf(args: readonly string[]): string[] {
-  const takesValue = new Set<string>()
-  for (const { options } of [{ options: GLOBAL_OPTIONS }, ...COMMANDS]) {
-    for (const [name, option] of Object.entries(options)) {
-      if (option.requiresArg !== true && option.choices === undefined) continue
-      for (const word of [name, ...[option.alias ?? []].flat()])
-        takesValue.add(word.length === 1 ? `-${word}` : `--${word}`)
-    }
-  }
-  const words: string[] = []
-  for (let index = 0; index < args.length; index++) {
-    const arg = args[index] ?? ''
-    if (takesValue.has(arg)) index++
-    else if (!arg.startsWith('-') || arg === '-') words.push(arg)
-  }
-  return words
 }
