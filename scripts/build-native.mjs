@@ -65,8 +65,14 @@ function build() {
   const output = `${error?.message ?? ''}${stdout}${stderr}`
   mkdirSync(dirname(logFile), { recursive: true })
   writeFileSync(logFile, output)
-  const why = /error: .*|Error: .*|not found.*/.exec(output)?.[0] ?? 'node-gyp failed'
-  return `${why.slice(0, 200)} (${logFile})`
+  return `${whyFailed(output).slice(0, 200)} (${logFile})`
+}
+
+/** The first line that names a cause: of make or a shell what is missing, of the compiler an error, else of node-gyp. */
+function whyFailed(output) {
+  const cause =
+    /^(?:gyp ERR! stack )?(.*(?:\berror: |Error: |No such file or directory|not found).*)$/m
+  return cause.exec(output)?.[1] ?? 'node-gyp failed'
 }
 
 function finish(stamp) {
