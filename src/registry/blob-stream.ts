@@ -1,13 +1,16 @@
 // One blob from one server, in one piece to whoever reads it: lost connections are taken up again where they broke off
-// (checklist E-060), and nothing counts as the asked-for bytes unless the server says that it is (E-050 to E-056).
+// (checklist E-060), one that starves gets a second one beside it, and nothing counts as the asked-for bytes unless the server says that it is (E-050 to E-056).
 
 import { escapeText } from '../byte-string.js'
 import { OcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
+import { Pace } from './pace.js'
 import { refuseEncoding } from './response-checks.js'
 import { protocolError, RegistryError } from './registry-error.js'
 import { Retries, type RetryPolicy } from './retry.js'
 import type { BlobServer } from './site.js'
+import { readSteadily } from './steady-stream.js'
+import type { StreamRates } from './stream-rates.js'
 import { discard, type HttpResponse, type Transport } from './transport.js'
 
 export interface BlobRequest {
@@ -19,6 +22,8 @@ export interface BlobRequest {
   readonly what: string
   readonly signal: AbortSignal | undefined
   readonly transport: Transport
+  /** Of all that the client reads. */
+  readonly rates: StreamRates
 }
 
 /**
@@ -39,7 +44,9 @@ export async function* readBlob(
   let mark = offset
   while (done < end) {
     try {
-      for await (const chunk of readOnce(server, request, done)) {
+      const open = (from: number, stop: AbortSignal): AsyncGenerator<Buffer> =>
+        readOnce(server, { ...request, signal: anyOf(signal, stop) }, from)
+      for await (const chunk of readSteadily(open, done, request.rates)) {
         done += chunk.length
         if (done - mark >= PROGRESS_BYTES) {
           mark = done
@@ -55,6 +62,10 @@ export async function* readBlob(
 
 /** Less than this between two failures is no progress. */
 const PROGRESS_BYTES = 64 * 1024
+
+function anyOf(signal: AbortSignal | undefined, stop: AbortSignal): AbortSignal {
+  return signal === undefined ? stop : AbortSignal.any([signal, stop])
+}
 
 async function* readOnce(
   server: BlobServer,
@@ -103,30 +114,6 @@ async function* readOnce(
     discard(response)
   }
 }
-
-/** Tells a connection that starves from one that is slow: another one may do better, from where this one is. */
-class Pace {
-  readonly #windowMs: number
-  #sinceMs = performance.now()
-  #bytes = 0
-
-  constructor(windowMs: number) {
-    this.#windowMs = windowMs
-  }
-
-  isTooSlow(bytes: number): boolean {
-    this.#bytes += bytes
-    const nowMs = performance.now()
-    if (nowMs - this.#sinceMs < this.#windowMs) return false
-    const isSlow = this.#bytes < MIN_BYTES
-    this.#sinceMs = nowMs
-    this.#bytes = 0
-    return isSlow
-  }
-}
-
-/** In the time that a connection may say nothing; less than the slowest line in use. */
-const MIN_BYTES = 4096
 
 /** Gives the offset behind the last byte that the answer holds. */
 function checkRange(

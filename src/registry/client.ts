@@ -2,34 +2,20 @@
 // from the registry or from whatever stands in for it.
 
 import { escapeText } from '../byte-string.js'
-import { isOcimountError, OcimountError } from '../errors.js'
+import type { OcimountError } from '../errors.js';
+import { isOcimountError } from '../errors.js'
 import type { Descriptor } from '../image/descriptor.js'
-import {
-  digestMismatch,
-  digestOf,
-  isSupportedDigest,
-  digestProblem,
-  parseDigest,
-  verifyDigest,
-  type Digest,
-} from '../image/digest.js'
-import { MAX_MANIFEST_SIZE } from '../image/limits.js'
-import {
-  DOCKER_MANIFEST,
-  DOCKER_MANIFEST_LIST,
-  normalizeMediaType,
-  OCI_INDEX,
-  OCI_MANIFEST,
-} from '../image/media-types.js'
+import { parseDigest, type Digest } from '../image/digest.js'
 import { log } from '../logger.js'
 import { readBlob, type BlobRequest } from './blob-stream.js'
 import { ForeignServer } from './foreign-server.js'
+import { MANIFEST_TYPES, readManifest, type FetchedManifest } from './manifest-response.js'
 import { findEndpoints, type MirrorFiles } from './mirrors.js'
 import { protocolError, type RegistryError } from './registry-error.js'
-import { refuseEncoding } from './response-checks.js'
 import { DEFAULT_RETRIES, withRetries, type RetryPolicy } from './retry.js'
 import { Site, type BlobServer } from './site.js'
-import { readBody, Transport, type HttpResponse, type Timeouts } from './transport.js'
+import { StreamRates } from './stream-rates.js'
+import { Transport, type Timeouts } from './transport.js'
 
 /** Which bytes of a blob: all of them by default. */
 export interface BlobPart {
@@ -54,15 +40,6 @@ export interface RegistryOptions {
   readonly onWarning?: ((text: string) => void) | undefined
 }
 
-/** A manifest or index as a registry gave it. */
-export interface FetchedManifest {
-  readonly bytes: Buffer
-  /** Computed from the bytes. */
-  readonly digest: Digest
-  /** What the registry says that it is; undefined where it says nothing of use. */
-  readonly mediaType: string | undefined
-}
-
 export interface RegistryFailure {
   readonly message: string
   /** When, as ISO 8601 has it. */
@@ -75,6 +52,7 @@ export class RegistryClient {
   readonly #transport: Transport
   readonly #sites: Promise<readonly Site[]>
   readonly #retries: RetryPolicy
+  readonly #rates: StreamRates
   readonly #warnings = new Set<string>()
   /** Where the bytes of a blob came from that turned out to be wrong. */
   readonly #distrusted = new Map<Digest, Set<BlobServer>>()
@@ -94,6 +72,7 @@ export class RegistryClient {
       },
     }
     this.#transport = new Transport({ env, timeouts, userAgent: USER_AGENT })
+    this.#rates = new StreamRates(this.#transport.timeouts.starvedMs)
     const siteOptions = {
       ...{ transport: this.#transport, retries: this.#retries, env, authFile },
       onWarning: (text: string): void => {
@@ -130,10 +109,14 @@ export class RegistryClient {
       const response = await site.get({
         path: `manifests/${reference}`,
         what,
-        headers: { accept: ACCEPT, 'accept-encoding': 'identity' },
+        headers: { accept: MANIFEST_TYPES, 'accept-encoding': 'identity' },
         signal,
       })
-      return this.#readManifest(response, digest, what, signal)
+      try {
+        return await readManifest(response, digest, what)
+      } catch (error) {
+        throw this.#transport.failure(what, response.url, error, signal)
+      }
     })
   }
 
@@ -152,7 +135,10 @@ export class RegistryClient {
     const { digest, size, urls } = descriptor
     if (size === 0 || offset === (end ?? size)) return
     const what = `pull blob ${digest} of ${this.#name}`
-    const request: BlobRequest = { digest, size, end, what, signal, transport: this.#transport }
+    const request: BlobRequest = {
+      ...{ digest, size, end, what, signal },
+      ...{ transport: this.#transport, rates: this.#rates },
+    }
     let done = offset
     let failure: OcimountError | undefined
     for (const server of rotated(await this.#serversFor(digest, urls ?? []), startAt)) {
@@ -191,33 +177,6 @@ export class RegistryClient {
   /** Closes all connections. */
   close(): Promise<void> {
     return this.#transport.close()
-  }
-
-  async #readManifest(
-    response: HttpResponse,
-    digest: Digest | undefined,
-    what: string,
-    signal: AbortSignal | undefined,
-  ): Promise<FetchedManifest> {
-    refuseEncoding(response, what)
-    let bytes: Buffer | undefined
-    try {
-      bytes = await readBody(response, MAX_MANIFEST_SIZE)
-    } catch (error) {
-      throw this.#transport.failure(what, response.url, error, signal)
-    }
-    if (bytes === undefined) {
-      const why = `it is larger than the ${MAX_MANIFEST_SIZE} bytes that a manifest may have`
-      throw new OcimountError('LIMIT_EXCEEDED', `Cannot ${what}: ${why}`)
-    }
-    if (digest !== undefined) verifyDigest(bytes, digest, `manifest ${digest}`)
-    else checkStatedDigest(bytes, response.header('docker-content-digest'))
-    const type = normalizeMediaType(response.header('content-type') ?? '')
-    return {
-      bytes,
-      digest: digest ?? digestOf(bytes),
-      mediaType: type === '' || VAGUE_TYPES.has(type) ? undefined : type,
-    }
   }
 
   /** Tries one server after the other (checklist E-099); what the last one says is thrown. */
@@ -265,15 +224,6 @@ export class RegistryClient {
   }
 }
 
-/** A header that is there has to be right, whatever it is good for (checklist E-026). */
-function checkStatedDigest(bytes: Buffer, header: string | undefined): void {
-  if (header === undefined || digestProblem(header) !== undefined) return
-  const stated = parseDigest(header)
-  if (!isSupportedDigest(stated)) return
-  const actual = digestOf(bytes, stated.slice(0, stated.indexOf(':')))
-  if (actual !== stated) throw digestMismatch('the manifest that the registry sent', stated, actual)
-}
-
 /** Gives the servers with another one in front. */
 function rotated<T>(servers: readonly T[], by: number): readonly T[] {
   const first = servers.length === 0 ? 0 : by % servers.length
@@ -281,14 +231,6 @@ function rotated<T>(servers: readonly T[], by: number): readonly T[] {
 }
 
 const USER_AGENT = 'ocimount'
-/** One header, indexes first: some registries read no further than its beginning (checklist E-022). */
-const ACCEPT = [OCI_INDEX, DOCKER_MANIFEST_LIST, OCI_MANIFEST, DOCKER_MANIFEST].join(', ')
-/** Types that say nothing: the document has to. */
-const VAGUE_TYPES: ReadonlySet<string> = new Set([
-  'application/json',
-  'application/octet-stream',
-  'text/plain',
-])
 const MAX_WARNINGS = 8
 /** Addresses of one layer that are tried. */
 const MAX_URLS = 4

@@ -15,9 +15,19 @@ export interface Timeouts {
   readonly headersMs: number
   /** Between two pieces of a body. */
   readonly idleMs: number
+  /** How long a blob may starve before a second connection is tried. */
+  readonly starvedMs: number
+  /** For all of a document, however it comes. */
+  readonly documentMs: number
 }
 
-export const DEFAULT_TIMEOUTS: Timeouts = { connectMs: 10_000, headersMs: 30_000, idleMs: 30_000 }
+export const DEFAULT_TIMEOUTS: Timeouts = {
+  connectMs: 10_000,
+  headersMs: 30_000,
+  idleMs: 30_000,
+  starvedMs: 3000,
+  documentMs: 60_000,
+}
 
 /** How one host is talked to. */
 export interface PeerOptions {
@@ -47,6 +57,8 @@ export interface HttpResponse {
   headers(name: string): readonly string[]
   /** To be read to its end, or given to {@link discard}. */
   readonly body: Readable
+  /** How long {@link readBody} may take. */
+  readonly documentMs: number
 }
 
 export interface TransportOptions {
@@ -96,6 +108,7 @@ export class Transport {
         headers: all,
         header: (name) => (headers[name] === undefined ? undefined : all(name).join(', ')),
         body,
+        documentMs: this.timeouts.documentMs,
       }
     } catch (error) {
       throw this.failure(what, url, error, signal)
@@ -159,19 +172,31 @@ export class Transport {
 /** To one host. Layers are pulled all at once, but a registry serves others too. */
 const MAX_CONNECTIONS = 8
 
-/** Reads a body up to a limit; undefined when it is longer. */
+/**
+ * Reads a document up to a limit; undefined when it is longer.
+ *
+ * @throws whatever the connection fails with, and when a server takes its time with what fits in a few packets
+ */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer | undefined> {
+  const { body, documentMs } = response
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of response.body as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > limit) {
-      discard(response)
-      return undefined
+  const timer = setTimeout(() => {
+    body.destroy(new Error(`it hardly sends anything, ${size} bytes in ${documentMs / 1000} s`))
+  }, documentMs)
+  try {
+    for await (const chunk of body as AsyncIterable<Buffer>) {
+      size += chunk.length
+      if (size > limit) {
+        discard(response)
+        return undefined
+      }
+      chunks.push(chunk)
     }
-    chunks.push(chunk)
+    return Buffer.concat(chunks)
+  } finally {
+    clearTimeout(timer)
   }
-  return Buffer.concat(chunks)
 }
 
 /** Lets go of a body that nobody wants. */

@@ -11,6 +11,8 @@ import type { RangeQueue } from './range-queue.js'
 
 /** How long a registry may say nothing, in milliseconds, unless the user says otherwise. */
 export const DEFAULT_PATIENCE_MS = 30_000
+/** What has to come in that time, unless less is left: a byte now and then is as good as nothing. */
+const PROGRESS_BYTES = 64 * 1024
 
 export interface RegistryRangesParts {
   readonly digest: Digest
@@ -59,6 +61,7 @@ export class RegistryRanges implements BlobRanges {
     const { digest, readBlob, queue, patienceMs } = this.#parts
     const patience = new AbortController()
     let timer: NodeJS.Timeout | undefined
+    let done = 0
     const wait = (): void => {
       clearTimeout(timer)
       timer = setTimeout(() => {
@@ -74,11 +77,13 @@ export class RegistryRanges implements BlobRanges {
         // Not before: any number of requests may wait for their turn.
         const target = Buffer.allocUnsafe(length)
         const options = { offset, end: offset + length, startAt: attempt, signal: both }
-        let done = 0
+        let mark = 0
         for await (const chunk of readBlob(options)) {
-          wait()
           this.#fetchedBytes += chunk.length
           done += chunk.copy(target, done)
+          if (done - mark < PROGRESS_BYTES) continue
+          mark = done
+          wait()
         }
         if (done < length) throw new OcimountError('INTERNAL', 'Cannot read a part: it is short')
         return target
@@ -91,7 +96,7 @@ export class RegistryRanges implements BlobRanges {
       }
       if (!patience.signal.aborted) throw error
       if (error instanceof Error && isOcimountError(error.cause)) this.#lastAnswer = error.cause
-      throw givenUp(what, patienceMs, { cause: error, lastAnswer: this.#lastAnswer })
+      throw givenUp(what, patienceMs, { cause: error, lastAnswer: this.#lastAnswer, done })
     } finally {
       clearTimeout(timer)
     }
@@ -105,12 +110,17 @@ function givenUp(
   {
     cause,
     lastAnswer,
-  }: { readonly cause: unknown; readonly lastAnswer: OcimountError | undefined },
+    done,
+  }: {
+    readonly cause: unknown
+    readonly lastAnswer: OcimountError | undefined
+    readonly done: number
+  },
 ): RegistryError {
   const seconds = `${patienceMs / 1000} seconds`
   const message =
     lastAnswer === undefined
-      ? `Cannot read ${what}: its registry sent nothing of it for ${seconds}`
+      ? `Cannot read ${what}: its registry sent ${done === 0 ? 'nothing' : 'hardly anything'} of it for ${seconds}`
       : `${lastAnswer.message}; given up after ${seconds}`
   return new RegistryError('REGISTRY_UNAVAILABLE', message, {
     ...{ cause, isTransient: true, isUnreachable: true },

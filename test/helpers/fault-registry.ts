@@ -35,6 +35,8 @@ export interface Fault {
   readonly latencyMs?: number
   /** Sends one byte of the body in that time. */
   readonly dripMs?: number
+  /** For this answer alone, beside what all answers share. */
+  readonly bytesPerSecond?: number
   /** Answers 200 with the whole blob to whatever range was asked for. */
   readonly ignoreRange?: boolean
   /** Says so in place of the truth. */
@@ -354,6 +356,8 @@ export class FaultRegistry {
       const chunk = body.subarray(offset, Math.min(offset + step, stop))
       await this.#pace(chunk.length)
       if (fault.dripMs !== undefined) await sleep(fault.dripMs)
+      if (fault.bytesPerSecond !== undefined)
+        await sleep((chunk.length / fault.bytesPerSecond) * 1000)
       if (response.destroyed) return
       this.bytesSent += chunk.length
       if (!response.write(chunk)) {

@@ -182,6 +182,34 @@ t.test('wrong bytes are neither served nor kept', async (t) => {
   t.match(await cache.verify(), { bad: [] })
 })
 
+t.test('what a second connection brings is verified as well', async (t) => {
+  const built = appImage()
+  const digest = built.layers[1]?.digest ?? ''
+  const registry = await FaultRegistry.start(t)
+  registry.push('org/app', built, 'v1')
+  const timeouts = { starvedMs: 100 }
+  const options = { registry: { ...registryOptions, timeouts } }
+  const cache = await testCache(t)
+  for (const [fault, outcome] of [
+    [{ flipAt: 30_000 }, 'wrong'],
+    [{}, 'right'],
+  ] as const) {
+    const before = registry.count('blob', digest)
+    registry.options = {
+      fault: ({ path, repeats }) => {
+        if (!path.includes(digest)) return undefined
+        return repeats === before ? { stallAfter: 20_000 } : fault
+      },
+    }
+    const image = await open(t, `${registry.host}/org/app:v1`, cache, options)
+    if (outcome === 'wrong') await t.rejects(build(image, cache), { code: 'DIGEST_MISMATCH' })
+    else t.match(await build(image, cache), { isVerified: true })
+    t.equal(registry.count('blob', digest), before + 2, outcome)
+    t.equal(await cache.hasBlob(parseDigest(digest)), outcome === 'right')
+    await image.close()
+  }
+})
+
 t.test('what a connection has brought is kept for the next attempt', async (t) => {
   const built = appImage()
   const [first] = built.layers
