@@ -12,7 +12,7 @@ import { decodeChunkTable, encodeChunkTable, type ChunkTable } from './chunk-tab
 import type { LayerDevice } from './device.js'
 import type { BlobRanges, LayerBlob } from './layer-blob.js'
 import { lazyLayerId, lookForData, readToc, storeIfPossible } from './layer-store.js'
-import { probeRanges, readLazyIndex, type IndexedBlob } from './lazy-index.js'
+import { NotLazyError, probeRanges, readLazyIndex, type IndexedBlob } from './lazy-index.js'
 import type { LazyContents } from './lazy-toc.js'
 import { ReadProfile } from './read-profile.js'
 import { encodeToc } from './toc-file.js'
@@ -49,6 +49,8 @@ export class OpenableLazyLayer {
     { cache, signal }: LazyLayerOptions,
   ): Promise<OpenableLazyLayer> {
     if (digest === undefined) throw new OcimountError('INTERNAL', 'Cannot read a blob: no digest')
+    // What the cache knows of the table came from another blob then.
+    if (region.length === 0) throw new NotLazyError('its blob is empty')
     const blob = { index, digest, size: region.length, ranges }
     const layer = new OpenableLazyLayer(blob, cache)
     const known = await lookForData(layer.layerId, cache)

@@ -10,17 +10,24 @@
 
 import type { Cache } from '../cache/cache.js'
 import type { ErofsImage } from '../erofs/reader.js'
-import { isOcimountError, messageOf } from '../errors.js'
+import { isOcimountError } from '../errors.js'
+import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
-import { usedPaths } from '../layer/layer-store.js'
+import { NotLazyError } from '../layer/lazy-index.js'
 import { verifyLayer } from '../layer/verify-layer.js'
 import { log } from '../logger.js'
 import type { StackedLayer } from './apply-layers.js'
 import { EMPTY_DEVICE } from './empty-device.js'
 import { loadTree, makeTree, publishTree } from './merged-tree.js'
-import { prepareLayers, type PreparedLayer, type RootfsProgress } from './prepare-layers.js'
+import {
+  prepareLayers,
+  type PreparedLayer,
+  type PrepareOptions,
+  type RootfsProgress,
+} from './prepare-layers.js'
 import { rootfsKey, ROOTFS_WRITER_VERSION, type RootfsInfo } from './rootfs-file.js'
+import { pinIfPossible, touchUsed, usedPathsOf } from './used-entries.js'
 import { VirtualDevice } from './virtual-device.js'
 
 export interface BuildRootfsOptions {
@@ -87,9 +94,26 @@ export async function buildRootfs(
   image: { readonly layers: readonly LayerBlob[] },
   options: BuildRootfsOptions,
 ): Promise<Rootfs> {
+  const notLazy = new Map<DiffId, string>()
+  for (;;) {
+    const before = notLazy.size
+    try {
+      return await attempt(image, { ...options, notLazy })
+    } catch (error) {
+      // Pruned between the look and the use; the next attempt has the layer whole, and says so.
+      if (!(error instanceof NotLazyError) || notLazy.size === before) throw error
+      log.warn({ why: error.why }, 'a layer cannot be read in parts any more')
+    }
+  }
+}
+
+async function attempt(
+  image: { readonly layers: readonly LayerBlob[] },
+  options: BuildRootfsOptions & Pick<PrepareOptions, 'notLazy'>,
+): Promise<Rootfs> {
   const { cache } = options
   // Pinned before it is looked for, so that nothing is pruned between the look and the use.
-  const releases = [await pinIfPossible(cache, await allUsedPaths(image.layers, cache))]
+  const releases = [await pinIfPossible(cache, await usedPathsOf(image.layers, cache))]
   const release = async (): Promise<void> => {
     await Promise.allSettled(releases.map((one) => one()))
   }
@@ -124,33 +148,6 @@ export async function buildRootfs(
     await Promise.allSettled(opened.map((device) => device.close()))
     await release()
     throw error
-  }
-}
-
-// A lease is a file too; on a full disk what is used stays unprotected, which only a prune at that moment would notice.
-async function pinIfPossible(cache: Cache, paths: readonly string[]): Promise<() => Promise<void>> {
-  try {
-    const pin = await cache.pin(paths)
-    return () => pin.release()
-  } catch (error) {
-    if (!isOcimountError(error, 'STORAGE_FULL', 'STORAGE_FAILED')) throw error
-    log.warn({ cause: messageOf(error) }, 'What this mount uses is not kept from being pruned')
-    return () => Promise.resolve()
-  }
-}
-
-/** What of the cache a mount of these layers reads, decoded archives included. */
-async function allUsedPaths(layers: readonly LayerBlob[], cache: Cache): Promise<string[]> {
-  const paths = await Promise.all(layers.map((layer) => usedPaths(layer, cache)))
-  const archives = layers.map(({ region }) => region.path)
-  return [...paths.flat(), ...archives.filter((archive) => archive.startsWith(`${cache.root}/`))]
-}
-
-async function touchUsed(cache: Cache, path: string, layers: readonly LayerBlob[]): Promise<void> {
-  try {
-    await cache.touch([path, ...(await allUsedPaths(layers, cache))])
-  } catch (error) {
-    log.debug({ cause: messageOf(error) }, 'could not note what is used')
   }
 }
 

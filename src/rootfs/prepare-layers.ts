@@ -29,7 +29,9 @@ export interface PreparedLayer {
   readonly mode: LayerMode
   /** Something about it that a person should be told. */
   readonly warning?: string | undefined
+  /** @throws NotLazyError where what the cache knew of a lazy layer is gone by now and cannot be had again in parts */
   loadToc(): Promise<Toc>
+  /** @throws NotLazyError as {@link PreparedLayer.loadToc} */
   openDevice(): Promise<LayerDevice>
 }
 
@@ -47,6 +49,8 @@ export interface PrepareOptions {
   readonly inPlace?: boolean | undefined
   /** Has every layer here whole, also those that could be read in parts. */
   readonly whole?: boolean | undefined
+  /** Why layers cannot be read in parts that were to be; {@link PreparedLayer.loadToc} and `openDevice` add to it. */
+  readonly notLazy?: Map<DiffId, string> | undefined
   readonly onProgress?: ((progress: RootfsProgress) => void) | undefined
   /** What a person should know of how it goes. */
   readonly onWarning?: ((warning: string) => void) | undefined
@@ -98,13 +102,15 @@ async function prepareLayer(
 /** Gives undefined for a layer that cannot be read in parts or need not be, and why where its manifest promises otherwise. */
 async function prepareLazy(
   { blob, what }: NumberedBlob,
-  { cache, signal, inPlace = false, whole = false }: PrepareOptions,
+  { cache, signal, inPlace = false, whole = false, notLazy }: PrepareOptions,
 ): Promise<PreparedLayer | string | undefined> {
   const { lazy, digest, diffId } = blob
   if (lazy === undefined || digest === undefined || inPlace || whole) return undefined
   if ((await lookForData(diffId, cache)) === 'whole' || (await cache.hasBlob(digest))) {
     return undefined
   }
+  const known = notLazy?.get(diffId)
+  if (known !== undefined) return known
   const { claim, ranges } = lazy
   if ('problem' in claim) {
     if (!claim.isRefused) return claim.problem
@@ -113,10 +119,18 @@ async function prepareLazy(
   try {
     const { index } = claim
     const layer = await OpenableLazyLayer.prepare(blob, { index, ranges }, { cache, signal })
+    const noting = async <T>(work: Promise<T>): Promise<T> => {
+      try {
+        return await work
+      } catch (error) {
+        if (error instanceof NotLazyError) notLazy?.set(diffId, error.why)
+        throw error
+      }
+    }
     return {
       ...{ blob, what, layerId: layer.layerId, isVerified: true, mode: 'lazy' },
-      loadToc: () => layer.loadToc(),
-      openDevice: () => layer.openDevice(),
+      loadToc: () => noting(layer.loadToc()),
+      openDevice: () => noting(layer.openDevice()),
     }
   } catch (error) {
     if (error instanceof NotLazyError) return error.why

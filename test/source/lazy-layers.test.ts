@@ -1,6 +1,8 @@
 // Layers that promise a table of contents: read in parts where that can be, pulled whole where it cannot, with the reason, and refused
 // where somebody lies.
 
+import { rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import t, { type Test } from 'tap'
 import { buildRootfs, type Rootfs } from '../../src/rootfs/build-rootfs.js'
 import { openImage } from '../../src/source/open-image.js'
@@ -175,3 +177,56 @@ for (const { name, layer, fault, code, why } of REFUSALS) {
     await t.rejects(build(t, layer(), fault), { code, message: why })
   })
 }
+
+t.test('what the cache knew of a layer and vanishes: pulled whole, and it says so', async (t) => {
+  const layer = lazyLayer()
+  const registry = await FaultRegistry.start(t)
+  const built = buildImage({ layers: [{ compression: 'gzip', ...layer }], platform })
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const open = async (): Promise<Rootfs> => {
+    const image = await openImage(`${registry.host}/org/app:v1`, {
+      cache,
+      registry: registryOptions,
+    })
+    t.teardown(() => image.close())
+    const rootfs = await buildRootfs(image, { cache })
+    t.teardown(() => rootfs.close())
+    return rootfs
+  }
+  const first = await open()
+  const [layerId = ''] = first.info.layerIds
+  await first.close()
+  rmSync(dirname(cache.rootfsPath(0, first.key)).replace(/v0$/, ''), { recursive: true })
+  rmSync(cache.tocPath(layerId))
+  // Whether parts can be had is asked for first.
+  let ranges = 0
+  registry.options = {
+    fault: ({ range }) => (range !== undefined && ++ranges > 1 ? { ignoreRange: true } : undefined),
+  }
+  const again = await open()
+  t.match(again.layers, [
+    { mode: 'streamed', warning: /is pulled whole: its registry gives no parts of blobs/ },
+  ])
+  t.match(again.info.layerIds, [/^sha256:/])
+})
+
+t.test('a table that the cache knows says nothing of an empty blob', async (t) => {
+  const layer = lazyLayer()
+  const registry = await FaultRegistry.start(t)
+  const cache = await testCache(t)
+  const open = async (stored: Buffer): Promise<Rootfs> => {
+    const spec = { compression: 'gzip', ...layer, stored } as const
+    registry.push('org/app', buildImage({ layers: [spec], platform }), 'v1')
+    const image = await openImage(`${registry.host}/org/app:v1`, {
+      cache,
+      registry: registryOptions,
+    })
+    t.teardown(() => image.close())
+    const rootfs = await buildRootfs(image, { cache })
+    t.teardown(() => rootfs.close())
+    return rootfs
+  }
+  t.match((await open(layer.stored)).layers, [{ mode: 'lazy' }])
+  await t.rejects(open(Buffer.alloc(0)), { code: 'DIGEST_MISMATCH' })
+})
