@@ -42,8 +42,8 @@ export interface WantedPieces {
   readonly pieceDigests: Buffer
   readonly deviceSize: number
   readonly dataFd: number
-  /** False where nobody waits for them. */
-  readonly isUrgent: boolean
+  /** False as long as nobody waits for them; who does not ask at once asks again. */
+  readonly isUrgent: () => boolean
 }
 
 export interface MadePieces {
@@ -107,7 +107,7 @@ export class PieceMaker {
   async make(
     first: number,
     count: number,
-    { mayStore, isUrgent }: { readonly mayStore: boolean; readonly isUrgent: boolean },
+    { mayStore, isUrgent }: { readonly mayStore: boolean; readonly isUrgent: () => boolean },
   ): Promise<{ pieces: Buffer[]; isStored: boolean }> {
     const { map, digests, handle } = this.#parts
     const dataFd = mayStore && this.isStoring ? handle.fd : -1

@@ -11,6 +11,7 @@ import { OcimountError } from '../errors.js'
 import type { CacheQuota, QuotaMember } from './cache-quota.js'
 import { readPiece, type DataParts } from './data-parts.js'
 import { PieceEvictor } from './piece-evictor.js'
+import { PieceJobs } from './piece-jobs.js'
 import { PieceLocks } from './piece-locks.js'
 import { MAX_RUN, PieceMaker, type PieceSource } from './piece-maker.js'
 import { PIECE_SIZE, pieceRange } from './piece-map.js'
@@ -39,7 +40,7 @@ export class PieceWorkshop implements QuotaMember {
   readonly #presence: PiecePresence | undefined
   readonly #evictor: PieceEvictor | undefined
   /** Pieces that are being checked or made. */
-  readonly #busy = new Map<number, Promise<Buffer>>()
+  readonly #jobs = new PieceJobs()
   #fills = 0
   #fillsEnded = 0
 
@@ -65,7 +66,7 @@ export class PieceWorkshop implements QuotaMember {
     this.use = new PieceUse(states.bytes.length)
     this.#evictor = new PieceEvictor({
       ...{ native, parts, states, presence, use: this.use, locks: this.#locks },
-      isBusy: (piece) => this.#busy.has(piece),
+      isBusy: (piece) => this.#jobs.has(piece),
     })
     quota.join(this)
   }
@@ -103,8 +104,9 @@ export class PieceWorkshop implements QuotaMember {
 
   /** Gives a piece's bytes after checking or making it. */
   obtain(piece: number, isUrgent = true): Promise<Buffer> {
-    const busy = this.#busy.get(piece)
-    if (busy === undefined) return this.#work(piece, this.#checkOrMake(piece, isUrgent))
+    if (isUrgent) this.#jobs.awaits(piece)
+    const busy = this.#jobs.get(piece)
+    if (busy === undefined) return this.#jobs.start(piece, this.#checkOrMake(piece))
     if (isUrgent) this.#options.source?.hurry?.(piece)
     return busy
   }
@@ -145,21 +147,13 @@ export class PieceWorkshop implements QuotaMember {
 
   /** Waits for work under way and makes what was made durable. */
   async finish(): Promise<void> {
-    while (this.#busy.size > 0) await Promise.allSettled(this.#busy.values())
+    await this.#jobs.ended()
     if (this.#evictor !== undefined) await this.#options.quota?.leave(this)
     await this.#evictor?.finish()
     await this.#presence?.close()
   }
 
-  #work(piece: number, work: Promise<Buffer>): Promise<Buffer> {
-    const done = work.finally(() => this.#busy.delete(piece))
-    this.#busy.set(piece, done)
-    // Whoever waits gets the error; nobody may.
-    done.catch(() => undefined)
-    return done
-  }
-
-  async #checkOrMake(piece: number, isUrgent: boolean): Promise<Buffer> {
+  async #checkOrMake(piece: number): Promise<Buffer> {
     await this.#evictor?.settled(piece)
     if (!this.#states.isAbsent(piece)) {
       // While another process punches it out there is nothing to check.
@@ -170,7 +164,7 @@ export class PieceWorkshop implements QuotaMember {
     }
     const unstored = this.maker?.unstored(piece)
     if (unstored !== undefined) return unstored
-    return pieceOf(await this.#make(piece, 1, isUrgent), 0)
+    return pieceOf(await this.#make(piece, 1), 0)
   }
 
   /** Gives undefined for a piece that has to be made again. */
@@ -192,7 +186,7 @@ export class PieceWorkshop implements QuotaMember {
     return undefined
   }
 
-  async #make(first: number, count: number, isUrgent: boolean): Promise<Buffer[]> {
+  async #make(first: number, count: number): Promise<Buffer[]> {
     if (this.maker === undefined) throw corruptError(this.#parts.path, `piece ${first} is absent`)
     const { quota } = this.#options
     const { start } = pieceRange(first, this.#parts.map.deviceSize)
@@ -205,7 +199,7 @@ export class PieceWorkshop implements QuotaMember {
     try {
       const { pieces, isStored } = await this.maker.make(first, count, {
         mayStore,
-        isUrgent,
+        isUrgent: () => this.#jobs.isAwaited(first, count),
       })
       if (isStored) {
         this.#noteStored(pieces.map((_, index) => first + index))
@@ -228,27 +222,28 @@ export class PieceWorkshop implements QuotaMember {
   }
 
   #startRun(first: number, count: number, isUrgent: boolean): void {
-    const run = this.#makeSettled(first, count, isUrgent)
+    const run = this.#makeSettled(first, count)
     for (let index = 0; index < count; index++) {
       const piece = first + index
+      if (isUrgent) this.#jobs.awaits(piece)
       const work = run.then(
         (pieces) => pieceOf(pieces, index),
         // One bad span must not take the good pieces beside it along.
-        () => this.#make(piece, 1, isUrgent).then((pieces) => pieceOf(pieces, 0)),
+        () => this.#make(piece, 1).then((pieces) => pieceOf(pieces, 0)),
       )
-      void this.#work(piece, work)
+      void this.#jobs.start(piece, work)
     }
   }
 
-  async #makeSettled(first: number, count: number, isUrgent: boolean): Promise<Buffer[]> {
+  async #makeSettled(first: number, count: number): Promise<Buffer[]> {
     for (let piece = first; piece < first + count; piece++) await this.#evictor?.settled(piece)
-    return this.#make(first, count, isUrgent)
+    return this.#make(first, count)
   }
 
   #isIdle(piece: number): boolean {
     return (
       this.#states.isAbsent(piece) &&
-      !this.#busy.has(piece) &&
+      !this.#jobs.has(piece) &&
       this.maker?.unstored(piece) === undefined
     )
   }

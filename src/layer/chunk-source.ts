@@ -31,8 +31,9 @@ export class ChunkSource implements PieceSource {
   }
 
   async make(wanted: WantedPieces): Promise<MadePieces> {
-    const { firstPiece, deviceSize, dataFd, isUrgent } = wanted
+    const { firstPiece, deviceSize, dataFd } = wanted
     const { table, fetcher } = await this.#load()
+    const isUrgent = wanted.isUrgent()
     if (table.deviceSize !== deviceSize) {
       const message = `Cannot read blob ${table.blobDigest}: its chunks are of another device`
       throw new OcimountError('CACHE_CORRUPT', message)

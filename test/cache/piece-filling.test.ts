@@ -27,14 +27,17 @@ const noAddon = loadNative() === undefined ? 'no addon' : false
 /** Makes pieces from {@link BYTES}. */
 class FakeSource implements PieceSource {
   readonly calls: number[][] = []
+  /** For each call whether somebody waited when it began. */
+  readonly urgent: boolean[] = []
   readonly bad = new Set<number>()
   writeFailure: string | undefined
   isClosed = false
 
-  async make({ firstPiece, pieceDigests, dataFd }: WantedPieces): Promise<MadePieces> {
+  async make({ firstPiece, pieceDigests, dataFd, isUrgent }: WantedPieces): Promise<MadePieces> {
     const count = pieceDigests.length / 32
     const pieces = Array.from({ length: count }, (_, index) => firstPiece + index)
     this.calls.push(pieces)
+    this.urgent.push(isUrgent())
     await new Promise((resolve) => setTimeout(resolve, 2))
     if (pieces.some((piece) => this.bad.has(piece))) {
       throw new OcimountError('DIGEST_MISMATCH', `Cannot read spans of ${pieces.join(',')}`, {
@@ -150,6 +153,28 @@ t.test('a bad piece is an error and a fault until it can be made', async (t) => 
   source.bad.clear()
   t.ok(await readAt(file, 4 * PIECE_SIZE))
   t.strictSame(file.faults(), [])
+})
+
+t.test('what somebody begins to wait for is urgent, whenever that is', async (t) => {
+  const { open } = await sparseLayer(t)
+  const { file, source } = await open()
+  const filled = file.fill(0, 4)
+  t.ok(await readAt(file, PIECE_SIZE), 'asked for before the run has begun')
+  t.equal(await filled, true)
+  t.strictSame(source.calls, [[0, 1, 2, 3]])
+  t.strictSame(source.urgent, [true])
+
+  source.bad.add(6)
+  const failing = file.fill(5, 3)
+  await sleep(1)
+  await t.rejects(readAt(file, 6 * PIECE_SIZE), { code: 'DIGEST_MISMATCH' })
+  await t.rejects(failing, { code: 'DIGEST_MISMATCH' })
+  t.strictSame(source.calls.slice(1), [[5, 6, 7], [5], [6], [7]])
+  t.strictSame(source.urgent.slice(1), [false, false, true, false], 'one by one after a failure')
+
+  source.bad.clear()
+  t.equal(await file.fill(6, 1), true)
+  t.equal(source.urgent.at(-1), false, 'nobody waits any more')
 })
 
 t.test('a file that is cut under a reader is filled again', async (t) => {
