@@ -152,7 +152,7 @@ export function layerIdOf(directoryName: string): string | undefined {
   return LAYER_ID.test(layerId) && !directoryName.includes(':') ? layerId : undefined
 }
 
-const LAYER_ID = /^(?:[a-z]{1,16}:)?(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/
+const LAYER_ID = /^(?:[a-z]{1,16}\d{0,4}:)?(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/
 /** Places whose entries lie in directories. */
 const DEEP: ReadonlySet<string> = new Set(['rootfs', 'blobs', 'blob-index', 'partial'])
 const ROOTFS_KEY = /^[A-Za-z0-9_-]{1,128}$/
@@ -160,7 +160,7 @@ const HEX_64 = /^[0-9a-f]{64}$/
 const KEYS: readonly { kind: EntryKind; pattern: RegExp }[] = [
   {
     kind: 'layer',
-    pattern: /^layers\/(?:[a-z]{1,16}-)?(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/,
+    pattern: /^layers\/(?:[a-z]{1,16}\d{0,4}-)?(?:sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})$/,
   },
   {
     kind: 'blob-index',

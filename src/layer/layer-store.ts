@@ -12,6 +12,7 @@ import type { Digest } from '../image/digest.js'
 import type { LazyIndex } from '../image/lazy-index.js'
 import { log } from '../logger.js'
 import type { LayerBlob } from './layer-blob.js'
+import { LAZY_LAYOUT } from './lazy-toc.js'
 import { decodeSpanTable, encodeSpanTable, type SpanTable } from './span-table.js'
 import { decodeToc } from './toc-file.js'
 import type { Toc } from './toc.js'
@@ -111,9 +112,12 @@ export async function usedPaths(blob: LayerBlob, cache: Cache): Promise<string[]
   ]
 }
 
-/** Gives the id of a layer of which nothing is known but its table of contents. */
+/**
+ * Gives the id of a layer of which nothing is known but its table of contents. The version of the layout is a part of it: neither
+ * pieces nor trees that another version made are ever taken for those of this one.
+ */
 export function lazyLayerId({ tocDigest }: LazyIndex): string {
-  return `toc:${tocDigest}`
+  return `toc${LAZY_LAYOUT}:${tocDigest}`
 }
 
 /**

@@ -1,5 +1,5 @@
 // A layer that is read in parts while it is mounted, since its manifest vouches for a table of contents. It is named after that
-// table, `toc:<digest>`: what the table says, and the way in which lazy-toc.ts makes a device of it, are all that it is.
+// table, `toc<layout>:<digest>`: what the table says, and the way in which lazy-toc.ts makes a device of it, are all that it is.
 
 import { layerLock, type Cache } from '../cache/cache.js'
 import { PieceFile } from '../cache/piece-file.js'

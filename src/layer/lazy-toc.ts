@@ -15,6 +15,11 @@ import { readLazyEntry, unusable, type LazyEntry } from './lazy-entries.js'
 import { TocBuilder } from './toc-builder.js'
 import type { Toc } from './toc.js'
 
+/**
+ * The version of the way in which a device is made of a table, which is a part of the layer's id. To be raised with any change of
+ * where bytes lie in the device.
+ */
+export const LAZY_LAYOUT = 1
 /** Most bytes of JSON that are read (checklist F-021). */
 export const MAX_TOC_JSON = 150 * 1024 * 1024
 /** A record each, and a place in memory while the table is read. */

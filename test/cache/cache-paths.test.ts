@@ -10,7 +10,7 @@ const identity = { dev: '1', ino: '2', size: 3, mtimeNs: '4', ctimeNs: '5' }
 t.test('CachePaths puts everything where DESIGN section 5 says', (t) => {
   t.equal(paths.tocPath(`sha256:${HEX}`), `/c/layers/sha256-${HEX}/toc`)
   t.equal(paths.dataPath(`sha512:${LONG}`), `/c/layers/sha512-${LONG}/data`)
-  t.equal(paths.layerPath(`toc:sha256:${HEX}`), `/c/layers/toc-sha256-${HEX}`)
+  t.equal(paths.layerPath(`toc1:sha256:${HEX}`), `/c/layers/toc1-sha256-${HEX}`)
   t.equal(paths.rootfsPath(3, HEX), `/c/rootfs/v3/${HEX}.erofs`)
   t.equal(paths.blobPath(`sha256:${HEX}` as Digest), `/c/blobs/sha256/${HEX}`)
   t.match(paths.archiveRecordPath(identity), /^\/c\/archives\/[0-9a-f]{64}$/)
@@ -83,7 +83,7 @@ t.test('entryKey() names the entry that a path belongs to', (t) => {
 })
 
 t.test('layerIdOf() is the way back', (t) => {
-  for (const layerId of [`sha256:${HEX}`, `sha512:${LONG}`, `toc:sha256:${HEX}`]) {
+  for (const layerId of [`sha256:${HEX}`, `sha512:${LONG}`, `toc1:sha256:${HEX}`]) {
     t.equal(layerIdOf(paths.layerPath(layerId).slice('/c/layers/'.length)), layerId)
   }
   for (const name of ['', 'sha256', `sha256:${HEX}`, `sha256-${HEX}x`])

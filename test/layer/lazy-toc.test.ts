@@ -2,7 +2,7 @@
 
 import t from 'tap'
 import { decodeChunkTable, encodeChunkTable, type ChunkTable } from '../../src/layer/chunk-table.js'
-import { readLazyToc, type LazyContents } from '../../src/layer/lazy-toc.js'
+import { LAZY_LAYOUT, readLazyToc, type LazyContents } from '../../src/layer/lazy-toc.js'
 import { parseStargzFooter } from '../../src/layer/stargz-footer.js'
 import { parseDigest } from '../../src/image/digest.js'
 import { seededRandom } from '../helpers/random.js'
@@ -265,6 +265,18 @@ t.test('readLazyToc() lays files out in order, each on a block, holes left out',
     ),
   )
   t.strictSame(decodeChunkTable(Buffer.concat(encodeChunkTable(chunks))), chunks)
+})
+
+t.test('LAZY_LAYOUT changes with the layout', async (t) => {
+  const { chunks, toc } = read(
+    Array.from({ length: 9 }, (_, n) => reg({ name: `f${n}`, size: n * 300, offset: n * 100 + 1 })),
+  )
+  const places = toc.entries.map(({ dataOffset }) => dataOffset)
+  t.equal(
+    `${LAZY_LAYOUT} ${places.join()} ${chunks.deviceSize}`,
+    '1 0,0,512,1536,2560,4096,5632,7680,10240 12800',
+    'another layout needs another LAZY_LAYOUT: pieces of the old one are in caches',
+  )
 })
 
 t.test('decodeChunkTable() of forged bytes gives nothing that reaches too far', async (t) => {
