@@ -1,0 +1,85 @@
+// What a user waits for where an image of a registry can be read in parts: until it is mounted, until a program of it has answered,
+// until all of it was read; and what the registry has sent by then. Beside them, over the same link, the copy of the whole image
+// by skopeo, and what umoci then takes to unpack it.
+
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { run } from './measure.mjs'
+import { TASKS } from './part-read.mjs'
+
+const tell = fileURLToPath(new URL('run-and-count.mjs', import.meta.url))
+
+/** `unpacked`: what skopeo and umoci get the same tree from; the umoci of Debian reads no zstd. */
+export function measureLazyForm({ form, image, unpacked, server, ocimount, samples }) {
+  const add = (what, value) => samples.add(`registry.${form}.${what}`, value)
+  measureWhole({ image, unpacked, server, work: ocimount.work, add })
+
+  const use = (options) => useMount({ image, server, ocimount, ...options })
+  const bare = use({})
+  add('mount', bare.wall)
+  const first = use({ task: TASKS.numpy })
+  add('numpy', first.wall)
+  add('numpy.bytes', first.bytes)
+  const second = use({ task: TASKS.numpy, profilesOf: first.cache })
+  add('numpy.second', second.wall)
+  // What mounting asks for is the same each time.
+  add('demand.first', first.demandRequests - bare.demandRequests)
+  add('demand.second', second.demandRequests - bare.demandRequests)
+  const all = use({ task: TASKS.read })
+  add('read', all.wall)
+  for (const { cache } of [bare, first, second, all]) rmSync(cache, { recursive: true })
+}
+
+function measureWhole({ image, unpacked, server, work, add }) {
+  const [target, bundle] = ['copy', 'unpacked'].map((name) => join(work, name))
+  const copy = (from) => {
+    const where = [`docker://${from}`, `oci:${target}:app`]
+    const args = ['--insecure-policy', 'copy', '--quiet', '--src-tls-verify=false', ...where]
+    const before = sentBy(server)
+    const { seconds } = run('skopeo', args)
+    return { seconds, bytes: sentBy(server) - before }
+  }
+  const whole = copy(image)
+  add('copy', whole.seconds)
+  add('copy.bytes', whole.bytes)
+  let { seconds } = whole
+  if (unpacked !== image) {
+    rmSync(target, { recursive: true })
+    seconds = copy(unpacked).seconds
+  }
+  add('unpack', seconds + run('umoci', ['unpack', '--image', `${target}:app`, bundle]).seconds)
+  for (const path of [target, bundle]) rmSync(path, { recursive: true })
+}
+
+/** Mounts with an empty cache, but for the profiles of another one, and does something there. Gives what it took until that was done. */
+function useMount({ image, server, ocimount, task, profilesOf }) {
+  const cache = ocimount.freshCache()
+  if (profilesOf !== undefined) copyProfiles(profilesOf, cache)
+  const before = sentBy(server)
+  const { wall } = ocimount.mount(image, cache)
+  const used = count(server, task, { cwd: ocimount.mountpoint })
+  const { devices } = ocimount.status()
+  ocimount.umount()
+  const demandRequests = devices.reduce((sum, device) => sum + (device.demandRequests ?? 0), 0)
+  const seconds = task === undefined ? 0 : used.seconds
+  return { cache, wall: wall + seconds, bytes: used.bytes - before, demandRequests }
+}
+
+function copyProfiles(from, to) {
+  for (const layer of readdirSync(join(from, 'layers'))) {
+    const [source, target] = [from, to].map((cache) => join(cache, 'layers', layer, 'profile'))
+    if (!existsSync(source)) continue
+    mkdirSync(dirname(target), { recursive: true, mode: 0o700 })
+    cpSync(source, target)
+  }
+}
+
+function sentBy(server) {
+  return count(server).bytes
+}
+
+function count({ counts }, script, options) {
+  const args = [tell, counts, ...(script === undefined ? [] : [script])]
+  return JSON.parse(run(process.execPath, args, options).stdout)
+}
