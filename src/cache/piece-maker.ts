@@ -32,6 +32,9 @@ export interface PieceSource {
 export interface FetchStats {
   /** Bytes as stored, those that turned out wrong included. */
   readonly fetchedBytes: number
+  readonly requests: number
+  /** Of these, those that were sent since somebody waited: for the table of contents or for a piece. */
+  readonly demandRequests: number
   /** Why the last request failed; undefined where it did not. */
   readonly lastError: string | undefined
 }

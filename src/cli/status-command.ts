@@ -58,8 +58,10 @@ interface DeviceStatus {
   readonly mode?: LayerMode
   /** Why it is not had as its manifest promises. */
   readonly warning?: string
-  /** Of a layer that is fetched as it is read, and so is the next. */
+  /** Of a layer that is fetched as it is read, and so are the next three. */
   readonly fetchedBytes?: number
+  readonly requests?: number
+  readonly demandRequests?: number
   readonly lastError?: string
 }
 
@@ -82,16 +84,26 @@ function layersOf(status: Status): [string, string][] {
   })
 }
 
-function placeOf({ size, mode, presentBytes, fetchedBytes = 0 }: DeviceStatus): string {
+function placeOf({ size, mode, presentBytes, ...fetched }: DeviceStatus): string {
   const how = mode === undefined ? '' : `${mode}, `
   if (presentBytes === undefined) return `${how}${formatBytes(size)} read in place`
   const present =
     presentBytes === size
       ? `all ${formatBytes(size)} in the cache`
       : `${formatBytes(presentBytes)} of ${formatBytes(size)} in the cache`
-  return mode === 'lazy'
-    ? `${how}${present}, ${formatBytes(fetchedBytes)} fetched by this mount`
-    : how + present
+  return how + present + (mode === 'lazy' ? `, ${fetchedText(fetched)}` : '')
+}
+
+/** How much of what was read had to be waited for is what tells whether fetching ahead is of use. */
+function fetchedText({
+  fetchedBytes = 0,
+  requests = 0,
+  demandRequests = 0,
+}: Pick<DeviceStatus, 'fetchedBytes' | 'requests' | 'demandRequests'>): string {
+  const fetched = `${formatBytes(fetchedBytes)} fetched by this mount`
+  return requests === 0
+    ? fetched
+    : `${fetched} (requests: ${requests}, on demand: ${demandRequests})`
 }
 
 /** What a registry gave for this mount, and what went wrong with it, overcome or not. */

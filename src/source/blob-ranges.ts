@@ -27,6 +27,8 @@ export interface RegistryRangesParts {
 export class RegistryRanges implements BlobRanges {
   readonly #parts: RegistryRangesParts
   #fetchedBytes = 0
+  #requests = 0
+  #demandRequests = 0
   #lastError: string | undefined
   /** What the registry said last since it gave something. */
   #lastAnswer: OcimountError | undefined
@@ -36,7 +38,10 @@ export class RegistryRanges implements BlobRanges {
   }
 
   fetched(): FetchStats {
-    return { fetchedBytes: this.#fetchedBytes, lastError: this.#lastError }
+    return {
+      ...{ fetchedBytes: this.#fetchedBytes, requests: this.#requests },
+      ...{ demandRequests: this.#demandRequests, lastError: this.#lastError },
+    }
   }
 
   async read(
@@ -72,8 +77,10 @@ export class RegistryRanges implements BlobRanges {
     if (isUrgent) wait()
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
     try {
-      return await queue.run({ isUrgent, hurry, signal: both }, async () => {
+      return await queue.run({ isUrgent, hurry, signal: both }, async (isAwaited) => {
         wait()
+        this.#requests++
+        if (isAwaited) this.#demandRequests++
         // Not before: any number of requests may wait for their turn.
         const target = Buffer.allocUnsafe(length)
         const options = { offset, end: offset + length, startAt: attempt, signal: both }

@@ -25,14 +25,14 @@ export class RangeQueue {
   #running = 0
   #idleRunning = 0
 
-  /** Runs work when there is a place for it. */
-  async run<T>(turn: Turn, work: () => Promise<T>): Promise<T> {
-    const wasUrgent = await this.#wait(turn)
+  /** Runs work when there is a place for it; it is told whether it is urgent by then. */
+  async run<T>(turn: Turn, work: (isUrgent: boolean) => Promise<T>): Promise<T> {
+    const isUrgent = await this.#wait(turn)
     try {
-      return await work()
+      return await work(isUrgent)
     } finally {
       this.#running--
-      if (!wasUrgent) this.#idleRunning--
+      if (!isUrgent) this.#idleRunning--
       this.#next()
     }
   }

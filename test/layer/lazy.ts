@@ -82,7 +82,9 @@ export class MemoryRanges implements BlobRanges {
   }
 
   fetched(): FetchStats {
-    return { fetchedBytes: this.bytes, lastError: undefined }
+    const demandRequests = this.asked.filter(({ isUrgent }) => isUrgent).length
+    const requests = this.asked.length
+    return { fetchedBytes: this.bytes, requests, demandRequests, lastError: undefined }
   }
 
   get bytes(): number {

@@ -29,3 +29,41 @@ t.test('RegistryRanges takes no memory for requests that wait for their turn', a
   closing.abort()
   for (const read of reads) await t.rejects(read, { code: 'INTERRUPTED' })
 })
+
+t.test('RegistryRanges counts what was sent since somebody waited', async (t) => {
+  let give = (): void => undefined
+  const given = new Promise<void>((resolve) => {
+    give = resolve
+  })
+  const ranges = new RegistryRanges({
+    digest: parseDigest(sha256('any')),
+    queue: new RangeQueue(),
+    patienceMs: 60_000,
+    async *readBlob() {
+      await given
+      yield Buffer.alloc(1)
+    },
+  })
+  const one = { offset: 0, length: 1 }
+  const idle = { attempt: 0, isUrgent: false, signal: undefined }
+  const [joined, hurried] = [new AbortController(), new AbortController()]
+  const reads = [
+    ranges.read(one, { ...idle, isUrgent: true }),
+    ranges.read(one, { ...idle, hurry: joined.signal }),
+    ...[1, 2, 3, 4].map(() => ranges.read(one, idle)),
+    ranges.read(one, { ...idle, hurry: hurried.signal }),
+  ]
+  await sleep(0)
+  t.match(ranges.fetched(), { requests: 5, demandRequests: 1 }, 'only four at a time ahead')
+  hurried.abort()
+  joined.abort()
+  await sleep(0)
+  t.match(
+    ranges.fetched(),
+    { requests: 6, demandRequests: 2 },
+    'one that was under way is no other',
+  )
+  give()
+  await Promise.all(reads)
+  t.match(ranges.fetched(), { fetchedBytes: 7, requests: 7, demandRequests: 2 })
+})
