@@ -9,7 +9,7 @@
 // The library adds a file to each layer that says where prefetching ends, and its table is a file of the layer too: the tree of
 // `estargz` has these besides what the image has.
 
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { createReadStream, existsSync, mkdirSync, mkdtempSync, readFileSync } from 'node:fs'
 import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -41,6 +41,7 @@ async function make(form, work) {
 }
 
 async function makeStargz(out) {
+  if (spawnSync('go', ['version']).status !== 0) throw new Error('Go 1.25 or later is missing')
   const from = join(directory, 'layout')
   const read = ({ digest }) => JSON.parse(readFileSync(blobPath(from, digest)))
   const [entry] = JSON.parse(readFileSync(join(from, 'index.json'))).manifests

@@ -13,7 +13,9 @@ export const BIG = 300_000
 
 /** Gives the paths of everything there is to measure, making what is missing. */
 export function prepareImages(debian) {
-  run(join(here, '../make-debian-image'), [debian], { stdio: ['ignore', 'inherit', 'inherit'] })
+  const stdio = ['ignore', 'inherit', 'inherit']
+  run(join(here, '../make-debian-image'), [debian], { stdio })
+  run(process.execPath, [join(here, '../make-lazy-images.mjs'), debian], { stdio })
   const layout = join(debian, 'layout')
   const index = readFileSync(join(layout, 'index.json'))
   const key = createHash('sha256').update(index).digest('hex').slice(0, 16)
@@ -23,7 +25,10 @@ export function prepareImages(debian) {
     gzip: `oci:${layout}:app`,
     gzipLayers: layersOf(layout, JSON.parse(index)),
     layout,
-    zstdLayout: join(debian, 'zstd'),
+    layouts: {
+      ...{ gzip: layout, zstd: join(debian, 'zstd') },
+      ...{ estargz: join(debian, 'estargz'), chunked: join(debian, 'chunked') },
+    },
     tree: join(kept, 'unpacked/rootfs'),
     squashfs: join(kept, 'tree.squashfs'),
     erofs: join(kept, 'tree.erofs'),

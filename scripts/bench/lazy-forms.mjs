@@ -5,10 +5,13 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { run } from './measure.mjs'
+import { run, sleep } from './measure.mjs'
 import { TASKS } from './part-read.mjs'
 
 const tell = fileURLToPath(new URL('run-and-count.mjs', import.meta.url))
+
+/** Names of the forms, as people write them. */
+export const LAZY_FORMS = { estargz: 'eStargz', chunked: 'zstd:chunked' }
 
 /** `unpacked`: what skopeo and umoci get the same tree from; the umoci of Debian reads no zstd. */
 export function measureLazyForm({ form, image, unpacked, server, ocimount, samples }) {
@@ -59,16 +62,22 @@ function useMount({ image, server, ocimount, task, profilesOf }) {
   const before = sentBy(server)
   const { wall } = ocimount.mount(image, cache)
   const used = count(server, task, { cwd: ocimount.mountpoint })
-  const { devices } = ocimount.status()
+  const { devices, pid } = ocimount.status()
   ocimount.umount()
+  // Its last act is to keep the profile.
+  while (existsSync(`/proc/${pid}`)) sleep(50)
   const demandRequests = devices.reduce((sum, device) => sum + (device.demandRequests ?? 0), 0)
   const seconds = task === undefined ? 0 : used.seconds
   return { cache, wall: wall + seconds, bytes: used.bytes - before, demandRequests }
 }
 
+/** What makes a directory a cache comes along: one that holds anything else is refused. */
 function copyProfiles(from, to) {
-  for (const layer of readdirSync(join(from, 'layers'))) {
-    const [source, target] = [from, to].map((cache) => join(cache, 'layers', layer, 'profile'))
+  const profiles = readdirSync(join(from, 'layers')).map((layer) =>
+    join('layers', layer, 'profile'),
+  )
+  for (const name of ['CACHEDIR.TAG', ...profiles]) {
+    const [source, target] = [from, to].map((cache) => join(cache, name))
     if (!existsSync(source)) continue
     mkdirSync(dirname(target), { recursive: true, mode: 0o700 })
     cpSync(source, target)

@@ -34,12 +34,17 @@ export class Ocimount {
   /** Waits until what is mounted is hashed, so that the next mount finds it in the cache. */
   waitUntilVerified() {
     for (;;) {
-      const { stdout } = run(this.node, [command, 'status', '--json', this.mountpoint])
-      const { verification } = JSON.parse(stdout)
+      const { verification } = this.status()
       if (verification === 'verified') return
       if (verification === 'failed') throw new Error('verification failed')
       sleep(200)
     }
+  }
+
+  /** Gives what `status` says of the mount. */
+  status() {
+    const { stdout } = run(this.node, [command, 'status', '--json', this.mountpoint])
+    return JSON.parse(stdout)
   }
 
   /** Runs a command; gives seconds and what it printed. */

@@ -1,9 +1,10 @@
-// A registry behind a slow link, for part-registry.mjs: node registry-server.mjs ADDRESS-FILE LAYOUT…
+// A registry behind a slow link, for part-registry.mjs and lazy-forms.mjs: node registry-server.mjs ADDRESS-FILE LAYOUT…
 //
 // It is the one of the tests, told to send 100 Mbit/s to all that ask together, 20 ms after they did. Each layout is a
-// repository of the name of its directory, with the tag `app`. The address goes into a file, since whoever starts this has no
-// event loop to read it by.
+// repository of the name of its directory, with the tag `app`. The addresses go into a file as JSON, since whoever starts this has
+// no event loop to read them by: of the registry, and of who tells without delay what it has sent so far.
 
+import { createServer } from 'node:http'
 import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { FaultRegistry } from '../../.build/test/test/helpers/fault-registry.js'
@@ -21,5 +22,10 @@ for (const layout of layouts) {
   const manifest = readFileSync(join(layout, 'blobs', digest.replace(':', '/')))
   registry.pushManifest(basename(layout), manifest, mediaType, 'app')
 }
-writeFileSync(`${addressFile}.new`, registry.host)
+const counts = createServer((_, response) => {
+  response.end(JSON.stringify({ bytes: registry.bytesSent, requests: registry.requests.length }))
+})
+await new Promise((resolve) => counts.listen(0, '127.0.0.1', resolve))
+const addresses = { host: registry.host, counts: `127.0.0.1:${counts.address().port}` }
+writeFileSync(`${addressFile}.new`, JSON.stringify(addresses))
 renameSync(`${addressFile}.new`, addressFile)

@@ -4,6 +4,7 @@
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { LAZY_FORMS } from './lazy-forms.mjs'
 import { parseArgs } from 'node:util'
 import { Samples, megabytes, seconds, table, times } from './measure.mjs'
 import { draw } from './picture.mjs'
@@ -44,7 +45,7 @@ const TASKS = { find: 'find', tar: 'tar', read: 'cat', numpy: 'import numpy' }
 /** Gives the Markdown of all that was measured. */
 export function describe({ machine, runs, samples: values }) {
   const samples = new Samples(values)
-  const parts = [mounts, running, registry, reading, readers, memory]
+  const parts = [mounts, running, registry, lazily, reading, readers, memory]
     .map((part) => part(samples))
     .filter(Boolean)
   return [`${machine}; medians of ${runs}.`, ...parts].join('\n\n')
@@ -82,6 +83,21 @@ function registry(samples) {
     'of the download',
   ]
   return table(header, rows)
+}
+
+function lazily(samples) {
+  const rows = Object.entries(LAZY_FORMS).map(([form, what]) => {
+    const [copy, unpack, mount, numpy, read] = ['copy', 'unpack', 'mount', 'numpy', 'read'].map(
+      (name) => seconds(samples.median(`registry.${form}.${name}`)),
+    )
+    const [bytes, all] = ['numpy.bytes', 'copy.bytes'].map((name) =>
+      megabytes(samples.median(`registry.${form}.${name}`)),
+    )
+    return [what, mount, numpy && `${numpy}, ${bytes}`, copy && `${copy}, ${all}`, read, unpack]
+  })
+  if (rows.every(([, mount]) => mount === undefined)) return undefined
+  const header = ['The same, read in parts', 'mounted', '`import numpy` has answered']
+  return table([...header, 'skopeo copy', 'all read', 'skopeo copy, umoci unpack'], rows)
 }
 
 function running(samples) {

@@ -1,5 +1,6 @@
 // What the figures are held against: each target is a value made of medians, and its limit.
 
+import { LAZY_FORMS } from './lazy-forms.mjs'
 import { megabytes, seconds, table, times } from './measure.mjs'
 
 /** Gives { what, value, limit, format, isMet }; value is undefined where something was not measured. */
@@ -63,7 +64,31 @@ export function checkTargets(samples) {
     const [mount, download] = ['mount', 'download'].map((what) => `registry.${form}.${what}`)
     atMost(`first mount from a registry, ${form}, of the bare download`, mount, download, 1.1)
   }
-  return list
+  return [...list, ...lazyTargets(samples)]
+}
+
+/** Of the forms that are read in parts, in the same shape. */
+function lazyTargets(samples) {
+  return ['estargz', 'chunked'].flatMap((form) => {
+    const of = (name) => `registry.${form}.${name}`
+    const target = (what, value, limit, format) => {
+      return { what: `${LAZY_FORMS[form]}: ${what}`, value, limit, format, isMet: value <= limit }
+    }
+    const ratio = (what, name, other, limit) =>
+      target(what, samples.ratio(of(name), of(other)), limit, times)
+    return [
+      target('until it is mounted', samples.median(of('mount')), 1, seconds),
+      ratio('until import numpy has answered, of skopeo copy', 'numpy', 'copy', 0.25),
+      ratio('bytes by then, of skopeo copy', 'numpy.bytes', 'copy.bytes', 0.25),
+      ratio('reading all of it, of skopeo copy and umoci unpack', 'read', 'unpack', 1.1),
+      ratio(
+        'requests on demand with a profile, of the first run',
+        'demand.second',
+        'demand.first',
+        0.25,
+      ),
+    ]
+  })
 }
 
 /** The targets of the measured parts, as a table. */
