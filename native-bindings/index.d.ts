@@ -228,6 +228,17 @@ export function bindMount(options: {
   readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
 }): Promise<void>
 /**
+ * Mounts a filesystem that the kernel makes by itself, with its own options in `data`. Rejects with E2BIG when those are longer
+ * than the kernel reads.
+ */
+export function plainMount(options: {
+  readonly type: string
+  readonly source: string
+  readonly mountpoint: string
+  readonly data: string
+  readonly flags: { readonly suid: boolean; readonly dev: boolean; readonly noexec: boolean }
+}): Promise<void>
+/**
  * Calls `onEvent` whenever the mounts of this process's namespace may have changed; or, with a `pid` other than 0, again and again
  * once that process has ended. Goes on until it is closed, and does not keep this process alive. Throws an Error that has `code`.
  */

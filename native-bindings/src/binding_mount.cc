@@ -1,4 +1,5 @@
-// The exports around a mount: thin wrappers over kernel_mount.h, bind_mount.h and fusermount.h.
+// The exports around a mount: thin wrappers over kernel_mount.h, bind_mount.h, plain_mount.h and
+// fusermount.h.
 
 #include <malloc.h>
 
@@ -15,6 +16,7 @@
 #include "binding_values.h"
 #include "fusermount.h"
 #include "kernel_mount.h"
+#include "plain_mount.h"
 
 namespace ocimount {
 namespace {
@@ -121,6 +123,17 @@ napi_value BindMountWrapper(napi_env env, napi_callback_info info) {
   return RunSystemTask(env, [options] { return BindMount(options); });
 }
 
+napi_value PlainMountWrapper(napi_env env, napi_callback_info info) {
+  const Fields fields(env, Call(env, info).arguments[0]);
+  const PlainMountOptions options = {.type = fields.Text("type"),
+                                     .source = fields.Text("source"),
+                                     .mountpoint = fields.Text("mountpoint"),
+                                     .data = fields.Text("data"),
+                                     .flags = ToMountFlags(fields)};
+  if (IsThrown(env)) return nullptr;
+  return RunSystemTask(env, [options] { return PlainMount(options); });
+}
+
 napi_value PunchHoleWrapper(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   const int fd = ToFd(env, call.arguments[0], "fd");
@@ -172,6 +185,7 @@ void ExportMount(napi_env env, napi_value exports) {
   ExportFunction(env, exports, "mountErofs", MountErofsWrapper);
   ExportFunction(env, exports, "mountErofsFromFiles", MountErofsFromFilesWrapper);
   ExportFunction(env, exports, "bindMount", BindMountWrapper);
+  ExportFunction(env, exports, "plainMount", PlainMountWrapper);
   ExportFunction(env, exports, "punchHole", PunchHoleWrapper);
   ExportFunction(env, exports, "lockFile", LockFileWrapper);
   ExportFunction(env, exports, "trimMemory", TrimMemoryWrapper);

@@ -157,6 +157,11 @@ unsigned ReadOnlyAttributes(const MountFlags& flags) {
          (flags.dev ? 0 : kMountAttrNoDev) | (flags.noexec ? kMountAttrNoExec : 0);
 }
 
+unsigned long SystemFlags(const MountFlags& flags) {
+  return (flags.suid ? 0 : MS_NOSUID) | (flags.dev ? 0 : MS_NODEV) |
+         (flags.noexec ? MS_NOEXEC : 0);
+}
+
 int OpenFuseDevice() {
   const int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
   return fd >= 0 ? fd : -errno;
@@ -168,9 +173,7 @@ SystemFailure MountFuse(const FuseMountOptions& options) {
                      ",group_id=" + std::to_string(getegid());
   // Without it the kernel lets only the owner in, and leaves modes to the server, which checks them itself.
   if (options.allow_other) data += ",allow_other,default_permissions";
-  const unsigned long flags = MS_RDONLY | (options.flags.suid ? 0 : MS_NOSUID) |
-                              (options.flags.dev ? 0 : MS_NODEV) |
-                              (options.flags.noexec ? MS_NOEXEC : 0);
+  const unsigned long flags = MS_RDONLY | SystemFlags(options.flags);
   const std::string source = options.fs_name.substr(0, kMaxFsName);
   if (mount(source.c_str(), options.mountpoint.c_str(), kFuseSubtype, flags, data.c_str()) != 0) {
     return Failure("mount", "mount FUSE");

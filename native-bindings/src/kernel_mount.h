@@ -65,6 +65,8 @@ enum class LockKind { kRead, kWrite, kNone };
 
 /** The MOUNT_ATTR_* of a read-only mount with these flags. */
 unsigned ReadOnlyAttributes(const MountFlags& flags);
+/** The same for mount(2), without the flag that makes it read-only. */
+unsigned long SystemFlags(const MountFlags& flags);
 
 /** Gives a descriptor of /dev/fuse or a negative errno. */
 int OpenFuseDevice();

@@ -9,8 +9,9 @@ import { escapeText } from '../byte-string.js'
 import type { ErofsInode } from '../erofs/reader.js'
 import { messageOf, OcimountError, systemErrorCode, type ErrorCode } from '../errors.js'
 import { log } from '../logger.js'
+import type { MountFlags } from './driver.js'
 import { mountAt, OVERLAY_SOURCE, readMountinfo, type MountEntry } from './mountinfo.js'
-import { runTool } from './run-tool.js'
+import { plainMount } from './plain-mount.js'
 import { isInitialUserNamespace } from './user-namespace.js'
 
 /** What there is to know of the root directory. */
@@ -25,8 +26,7 @@ export interface OverlayRequest {
   readonly mountpoint: string
   /** The image's root directory, whose owner, mode and time a new `upper` gets: they show at the mount point. */
   readonly rootInode: RootInode
-  /** `nosuid`, `nodev`, `noexec`. */
-  readonly flags: readonly string[]
+  readonly flags: MountFlags
 }
 
 /**
@@ -59,13 +59,12 @@ export async function mountOverlay(request: OverlayRequest): Promise<MountEntry>
     `workdir=${escapeOverlayPath(work)}`,
     // Outside the initial user namespace the kernel lets nobody set trusted.* attributes.
     ...((await isInitialUserNamespace()) ? [] : ['userxattr']),
-    ...flags,
   ]
-  const args = ['-t', 'overlay', '-o', options.join(','), '--', OVERLAY_SOURCE, mountpoint]
-  const result = await runTool('mount', args)
-  if (result.status !== 0) {
-    const isDenied = /permission|permitted|superuser/i.test(result.message)
-    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, result.message)
+  const what = { type: 'overlay', source: OVERLAY_SOURCE, mountpoint, options, flags } as const
+  const why = await plainMount(what)
+  if (why !== undefined) {
+    const isDenied = /permission|permitted|superuser/i.test(why)
+    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, why)
   }
   const entry = mountAt(await readMountinfo(), mountpoint)
   if (entry?.fsType === 'overlay') return entry

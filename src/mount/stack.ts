@@ -15,7 +15,7 @@ import type { MountFlags } from './driver.js'
 import { hostIdOf, type IdMaps } from './id-maps.js'
 import { mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { mountOverlay, type RootInode } from './overlay.js'
-import { runTool } from './run-tool.js'
+import { plainMount } from './plain-mount.js'
 import { detach } from './unmount.js'
 
 /** A mounted image. */
@@ -50,17 +50,7 @@ export async function stackOn(lower: LowerPlace, request: StackRequest): Promise
     const { path, rootInode } =
       idMaps === undefined ? lower : await mountShifted(lower, shifted, idMaps)
     const directory = typeof writable === 'string' ? writable : await mountScratch(scratch)
-    const entry = await mountOverlay({
-      lower: path,
-      directory,
-      mountpoint,
-      rootInode,
-      flags: [
-        flags.suid ? 'suid' : 'nosuid',
-        flags.dev ? 'dev' : 'nodev',
-        ...(flags.noexec ? ['noexec'] : []),
-      ],
-    })
+    const entry = await mountOverlay({ lower: path, directory, mountpoint, rootInode, flags })
     try {
       for (const place of [scratch, shifted]) await unmountIfMounted(place)
     } catch (error) {
@@ -100,11 +90,10 @@ export async function unmountIfMounted(path: string): Promise<void> {
 /** A tmpfs of its own: the directory for run-time state is small, and may be on a filesystem that no overlay takes. */
 async function mountScratch(scratch: string): Promise<string> {
   await mkdir(scratch, { mode: 0o700 })
-  const args = ['-t', 'tmpfs', '-o', 'mode=0700,nodev', '--', 'ocimount', scratch]
-  const result = await runTool('mount', args)
-  if (result.status === 0) return scratch
-  throw new OcimountError(
-    'MOUNT_FAILED',
-    `Cannot make the mount writable: ${escapeText(result.message)}`,
-  )
+  const why = await plainMount({
+    ...{ type: 'tmpfs', source: 'ocimount', mountpoint: scratch, options: ['mode=0700'] },
+    flags: { suid: true },
+  })
+  if (why === undefined) return scratch
+  throw new OcimountError('MOUNT_FAILED', `Cannot make the mount writable: ${escapeText(why)}`)
 }

@@ -74,6 +74,21 @@ eachDriver(t, 'mountRootfs() writable: a directory keeps what was written', asyn
   })
 })
 
+eachDriver(
+  t,
+  'mountRootfs() writable: what the kernel would cut short is refused',
+  async (t, driver) => {
+    const before = (await readMountinfo()).length
+    // Each of `upper` and `work` fits into a path, but not both into the page of options that the kernel reads.
+    const kept = join(scratchDirectory(t), ...Array.from({ length: 11 }, () => 'd'.repeat(200)))
+    await t.rejects(serve(t, target(), { driver, writable: kept }), {
+      code: 'MOUNT_FAILED',
+      message: /^Cannot stack a writable overlay at /,
+    })
+    t.equal((await readMountinfo()).length, before)
+  },
+)
+
 eachDriver(t, 'finished resolves when somebody else unmounts the overlay', async (t, driver) => {
   const mount = await serve(t, target(), { driver, writable: true })
   t.match(await run(['umount', mount.mountpoint]), { status: 0 })
