@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto'
 import { unpackStart } from '../compression/unpack-start.js'
 import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
+import { ByteBudget } from './byte-budget.js'
 import { chunkAt, chunkCount, type Chunk, type ChunkTable } from './chunk-table.js'
 import type { BlobRanges, RangeOptions } from './layer-blob.js'
 import { Slots } from './slots.js'
@@ -19,6 +20,8 @@ const MAX_KEPT = 32 * 1024 * 1024
 const KEPT_COST = 4096
 /** As many as libuv has threads; what waits has made nothing yet. */
 const unpacking = new Slots(4)
+/** Of all layers: what is fetched and what waits to be unpacked. A hostile table has chunks of 66 MiB in every piece. */
+const packedBytes = new ByteBudget(128 * 1024 * 1024)
 
 export interface FetchChunksOptions {
   readonly isUrgent: boolean
@@ -115,14 +118,20 @@ export class ChunkFetcher {
     const length = most(members, (member) => member.offset + member.length) - offset
     const hurry = new AbortController()
     const all = { ...options, hurry: hurry.signal }
-    const packed = this.#ranges.read({ offset, length }, { ...all, attempt: 0 })
+    const room = packedBytes.take(length, all)
+    const packed = room.then(() => this.#ranges.read({ offset, length }, { ...all, attempt: 0 }))
     // Each member waits for it by itself.
     packed.catch(() => undefined)
-    for (const member of members) {
-      const made = packed.then(async (bytes) => {
-        const start = member.offset - offset
-        return this.#unpack(member, bytes.subarray(start, start + member.length), all)
-      })
+    const unpacked = members.map(async (member) => {
+      const start = member.offset - offset
+      return this.#unpack(member, (await packed).subarray(start, start + member.length), all)
+    })
+    void Promise.allSettled(unpacked).then(async () => {
+      const giveBack = await room.catch(() => undefined)
+      giveBack?.()
+    })
+    for (const [number, member] of members.entries()) {
+      const made = unpacked[number] ?? Promise.resolve([])
       for (const [position, { index }] of member.chunks.entries()) {
         const work = made.then((contents) => {
           const bytes = contents[position]
