@@ -123,8 +123,8 @@ export class Cache extends CachePaths {
   }
 
   /** Writes a file that has no name and no place in the cache, only its filesystem; see {@link writeUnnamedFile}. */
-  writeUnnamed(parts: readonly Uint8Array[]): Promise<FileHandle> {
-    return writeUnnamedFile(this.tmpPath, parts)
+  writeUnnamed(parts: readonly Uint8Array[], position = 0): Promise<FileHandle> {
+    return writeUnnamedFile(this.tmpPath, parts, position)
   }
 
   /** Gives what a file in exactly this state was verified to hold. */

@@ -21,8 +21,8 @@ export interface PieceSource {
   firstPieces?(): Promise<readonly number[]>
   /** Told that somebody waits for a piece now that is being made without urgency. */
   hurry?(piece: number): void
-  /** What it took so far, where it comes from far away. */
-  fetched?(): FetchStats
+  /** What it took so far, where it comes from far away; undefined where nothing did. */
+  fetched?(): FetchStats | undefined
   /** Gives up what is under way, since nobody waits any more. */
   stop?(): void
   close(): Promise<void>

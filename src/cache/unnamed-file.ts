@@ -7,7 +7,7 @@ import { temporaryPath } from './staging.js'
 import { storageError } from './storage-error.js'
 
 /**
- * Writes a file without a name; it is open for reading and writing.
+ * Writes a file without a name; it is open for reading and writing, and has nothing before `position`.
  *
  * Its bytes are on the disk, or this fails: who reads them later must not find that the disk was full.
  *
@@ -16,6 +16,7 @@ import { storageError } from './storage-error.js'
 export async function writeUnnamedFile(
   tmpDirectory: string,
   parts: readonly Uint8Array[],
+  position = 0,
 ): Promise<FileHandle> {
   // A kill between the two calls leaves a name of ours in the tmp directory, which is swept.
   const path = temporaryPath(tmpDirectory)
@@ -26,7 +27,7 @@ export async function writeUnnamedFile(
     })
     await rm(path)
     if (handle === undefined) throw new Error('it was not opened')
-    await writeParts(handle, parts, 0)
+    await writeParts(handle, parts, position)
     await handle.datasync()
     return handle
   } catch (error) {

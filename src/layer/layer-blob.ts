@@ -82,6 +82,8 @@ export interface LayerBlob {
    *   `STORAGE_FULL`, `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
    */
   readonly fetch?: (options: FetchOptions) => Promise<LayerBlob>
+  /** The stored bytes once more, from where they were fetched; good while the image is open. */
+  readonly again?: BlobRanges
   /** Undefined where all of the layer has to be had before any of it is known. Good while the image is open. */
   readonly lazy?: LazyLayer
 }

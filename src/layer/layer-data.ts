@@ -64,6 +64,7 @@ async function openSource(
   try {
     return await GzipSource.open({
       ...{ native, blob, loadTable },
+      keepAside: (bytes, position) => cache.writeUnnamed([bytes], position),
       // The next mount fetches it again.
       onRotten: async () => {
         if (blob.region.path === cache.blobPath(digest)) await cache.dropBlob(digest)

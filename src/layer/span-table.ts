@@ -31,6 +31,7 @@ export interface SpanRun {
   readonly records: Buffer
   /** Of the first span. */
   readonly window: Buffer
+  readonly compressedStart: number
   readonly compressedEnd: number
   readonly bitsEnd: number
 }
@@ -104,6 +105,7 @@ export function spansOf(table: SpanTable, start: number, end: number): SpanRun {
     count: behind - first,
     records: records.subarray(first * SPAN_RECORD_SIZE, next),
     window: windows.subarray(windowOffset, windowOffset + record.readUInt32LE(20)),
+    compressedStart: numberAt(record, 8),
     compressedEnd: behind === total ? blobSize : numberAt(records, next + 8),
     bitsEnd: behind === total ? 0 : records.readUInt8(next + 25),
   }

@@ -105,7 +105,8 @@ export class RegistryTree implements FileTree {
             await this.#noteVerified(this.#regionOf(path), digest, diffId)
           },
         })
-        return { region: this.#regionOf(path), digest, diffId, mediaType }
+        const again = this.#rangesOf(descriptor)
+        return { region: this.#regionOf(path), digest, diffId, mediaType, again }
       },
     }
   }

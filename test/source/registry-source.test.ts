@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import type { Cache } from '../../src/cache/cache.js'
 import { parseDigest } from '../../src/image/digest.js'
 import { parsePlatform } from '../../src/reference/platform.js'
-import { buildRootfs } from '../../src/rootfs/build-rootfs.js'
+import { buildRootfs, type Rootfs } from '../../src/rootfs/build-rootfs.js'
 import type { Image } from '../../src/source/image.js'
 import { openImage } from '../../src/source/open-image.js'
 import { validateImage } from '../../src/source/validate.js'
@@ -269,14 +269,47 @@ t.test('blobs that rot in the cache are fetched again', async (t) => {
   t.equal(registry.count('blob'), 3, 'found by indexing them again')
   t.match(await cache.verify(), { bad: [] })
 
+  const read = async (options?: TestOptions): Promise<[Rootfs, (Buffer | undefined)[]]> => {
+    const rootfs = await buildRootfs(await open(t, name, cache, options), { cache })
+    const contents = rootfs.devices.map(async (device) => {
+      const bytes = Buffer.alloc(device.size)
+      await device.read(bytes, 0)
+      return bytes
+    })
+    const outcomes = await Promise.allSettled(contents)
+    return [rootfs, outcomes.map((one) => (one.status === 'fulfilled' ? one.value : undefined))]
+  }
   rot()
-  const rootfs = await buildRootfs(await open(t, name, cache), { cache })
-  const reads = rootfs.devices.map(async (device) => {
-    await device.read(Buffer.alloc(device.size), 0)
-  })
-  const outcomes = (await Promise.allSettled(reads)).map(({ status }) => status)
-  t.strictSame(outcomes, ['rejected', 'fulfilled', 'rejected'], 'the plain one was hashed before')
+  registry.requests.length = 0
+  const [mended, contents] = await read()
+  for (const [n, { tar }] of built.layers.entries()) {
+    if (n === 1) continue // The plain one was hashed before.
+    t.ok(contents[n]?.equals(tar), 'what has rotted is fetched again while it is read')
+    t.ok((mended.devices[n]?.fetched?.()?.fetchedBytes ?? 0) > 0)
+  }
+  const ranges = registry.requests.filter(({ range }) => range !== undefined)
+  t.equal(ranges.length, 2, 'and nothing but that')
+  await mended.close()
+
+  for (const entry of ['layers', 'blob-index', 'rootfs']) {
+    rmSync(join(cache.root, entry), { recursive: true })
+  }
+  await build(await open(t, name, cache), cache)
+  rot()
+  registry.options = { fault: ({ range }) => (range === undefined ? undefined : { flipAt: 5000 }) }
+  const [rootfs, wrong] = await read()
+  t.strictSame(
+    wrong.map((bytes) => bytes !== undefined),
+    [false, true, false],
+    'neither is served',
+  )
+  t.match(rootfs.devices[0]?.faults?.(), [
+    {
+      message: /^Cannot read span 0 of layer .*; what comes when it is fetched again is wrong too$/,
+    },
+  ])
   await rootfs.close()
+  registry.options = {}
   registry.requests.length = 0
   t.match(await build(await open(t, name, cache), cache), { isVerified: true })
   t.equal(registry.count('blob'), 2, 'found by reading them')
