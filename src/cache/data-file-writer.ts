@@ -21,8 +21,9 @@ import { storageError } from './storage-error.js'
 const BATCH_SIZE = 1024 * 1024
 // What may wait in memory for the disk; beyond it, write() asks the caller to wait.
 const MAX_BACKLOG = 16 * 1024 * 1024
-// Writing back behind the caller in steps, so that the last fsync has little left to wait for.
-const SYNC_STEP = 16 * 1024 * 1024
+// Writing back behind the caller in steps, so that the last fsync has little left to wait for: of a layer that comes in over a
+// network nothing else is left to do when its last byte is there.
+const SYNC_STEP = 4 * 1024 * 1024
 
 /**
  * Writes a layer's device bytes in order and hashes each piece on the way.
