@@ -1,25 +1,18 @@
-// A blob on its way in, kept over a kill so that nothing is fetched twice: <root>/partial/<alg>/<hex>/<owner>-<16 hex digits>.
-// Only its owner writes to such a file; whoever needs the blob next takes over the longest that has no living owner, by
-// renaming it. What is in it counts for nothing until all of it has the right digest.
+// A blob on its way in, kept over a kill so that nothing is fetched twice (partial-names.ts). What is in it counts for nothing until
+// all of it has the right digest.
 
 import type { Hash } from 'node:crypto'
 import { constants } from 'node:fs'
-import { open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { randomBytes } from 'node:crypto'
-import { escapeText } from '../byte-string.js'
+import { open, rm, type FileHandle } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import type { OcimountError } from '../errors.js'
 import { createDigestHash, digestAlgorithm, finishDigest, type Digest } from '../image/digest.js'
 import { Arrival } from './arrival.js'
 import { FILE_MODE, placeNewFile, withParent, writeParts } from './durable.js'
 import { FreeSpaceGuard } from './free-space.js'
-import { judgeOwner } from './process-owner.js'
+import { leaveToNobody, takeLongest } from './partial-names.js'
 import { temporaryPath } from './staging.js'
-import { isMissing, storageError } from './storage-error.js'
-import { ownedPaths } from './sweep.js'
-
-/** The owner in the name of a file that its last owner has let go of. */
-const NOBODY = 'free'
+import { storageError } from './storage-error.js'
 
 /** One file, open, and the hash of what is in it. */
 export class PartialBlob {
@@ -141,13 +134,8 @@ export class PartialBlob {
     // What cannot be written is lost to the next attempt, and nothing more.
     await this.#drain().catch(() => undefined)
     await this.#handle.close()
-    const directory = dirname(this.#path)
-    if (this.#size === 0) {
-      await rm(this.#path, { force: true })
-      return
-    }
-    const name = `${NOBODY}-${randomBytes(8).toString('hex')}`
-    await rename(this.#path, join(directory, name)).catch(() => undefined)
+    if (this.#size === 0) await rm(this.#path, { force: true })
+    else await leaveToNobody(this.#path)
   }
 
   /** Starts to write what has come in, when the write before is done. */
@@ -210,39 +198,6 @@ export class PartialBlob {
     }
     this.#written = this.#size
     this.#arrival.advance(this.#size)
-  }
-}
-
-/** Tells how many bytes of a blob some process has so far; for those who wait for it. */
-export async function partialSize(directory: string): Promise<number> {
-  const sizes = await Promise.all(ownedPaths(directory).map(({ path }) => sizeOf(path)))
-  return Math.max(0, ...sizes)
-}
-
-async function takeLongest(directory: string, path: string): Promise<void> {
-  const free = ownedPaths(directory).filter(
-    ({ owner }) => owner === NOBODY || judgeOwner(owner) === 'dead',
-  )
-  const sized = await Promise.all(
-    free.map(async (file) => ({ path: file.path, size: await sizeOf(file.path) })),
-  )
-  const [longest, ...others] = sized.sort((a, b) => b.size - a.size)
-  if (longest === undefined) return
-  try {
-    await rename(longest.path, path)
-  } catch (error) {
-    // Somebody else was faster.
-    if (!isMissing(error)) throw storageError(error, 'rename', escapeText(longest.path))
-  }
-  for (const other of others) await rm(other.path, { force: true })
-}
-
-async function sizeOf(path: string): Promise<number> {
-  try {
-    return (await stat(path)).size
-  } catch (error) {
-    if (isMissing(error)) return 0
-    throw storageError(error, 'look at', path)
   }
 }
 

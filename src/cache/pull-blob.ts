@@ -7,7 +7,8 @@ import { digestMismatch, type Digest } from '../image/digest.js'
 import { log } from '../logger.js'
 import { Follower, type Follow } from './arrival.js'
 import type { Cache } from './cache.js'
-import { PartialBlob, partialSize } from './partial-blob.js'
+import { PartialBlob } from './partial-blob.js'
+import { partialSize } from './partial-names.js'
 import { interruptedError, isMissing, storageError } from './storage-error.js'
 
 export interface PullBlobOptions {
