@@ -64,8 +64,9 @@ function useMount({ image, server, ocimount, task, profilesOf }) {
   const used = count(server, task, { cwd: ocimount.mountpoint })
   const { devices, pid } = ocimount.status()
   ocimount.umount()
-  // Its last act is to keep the profile.
-  while (existsSync(`/proc/${pid}`)) sleep(50)
+  // Its last act is to keep the profile, which is kept after some seconds in any case: it stays as long as any namespace of the
+  // machine that was made meanwhile has a copy of the mount.
+  for (let tries = 0; existsSync(`/proc/${pid}`) && tries < 500; tries++) sleep(50)
   const demandRequests = devices.reduce((sum, device) => sum + (device.demandRequests ?? 0), 0)
   const seconds = task === undefined ? 0 : used.seconds
   return { cache, wall: wall + seconds, bytes: used.bytes - before, demandRequests }

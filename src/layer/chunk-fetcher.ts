@@ -7,6 +7,7 @@ import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { ByteBudget } from './byte-budget.js'
 import { chunkAt, chunkCount, type Chunk, type ChunkTable } from './chunk-table.js'
+import { ComingBytes } from './coming-bytes.js'
 import type { BlobRanges, RangeOptions } from './layer-blob.js'
 import { Slots } from './slots.js'
 
@@ -119,12 +120,15 @@ export class ChunkFetcher {
     const hurry = new AbortController()
     const all = { ...options, hurry: hurry.signal }
     const room = packedBytes.take(length, all)
-    const packed = room.then(() => this.#ranges.read({ offset, length }, { ...all, attempt: 0 }))
-    // Each member waits for it by itself.
-    packed.catch(() => undefined)
+    const coming = new ComingBytes(async (onArrived) => {
+      await room
+      return this.#ranges.read({ offset, length }, { ...all, attempt: 0, onArrived })
+    })
     const unpacked = members.map(async (member) => {
       const start = member.offset - offset
-      return this.#unpack(member, (await packed).subarray(start, start + member.length), all)
+      const end = start + member.length
+      // What is there is unpacked while the rest comes.
+      return this.#unpack(member, (await coming.upTo(end)).subarray(start, end), all)
     })
     void Promise.allSettled(unpacked).then(async () => {
       const giveBack = await room.catch(() => undefined)

@@ -40,6 +40,8 @@ export interface RangeOptions {
   readonly isUrgent: boolean
   /** Aborted when somebody begins to wait for what nobody waited for. */
   readonly hurry?: AbortSignal | undefined
+  /** Called as bytes come in: of those that are given in the end, the first `length` are there. */
+  readonly onArrived?: ((bytes: Buffer, length: number) => void) | undefined
 }
 
 /** Stored bytes that lie elsewhere and can be had in parts, which are not verified. */

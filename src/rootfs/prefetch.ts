@@ -27,9 +27,10 @@ export async function prefetch(
 ): Promise<void> {
   const lazy = devices.filter((_, index) => layers[index]?.mode === 'lazy')
   if (mode === 'none' || lazy.length === 0) return
+  const sinceMs = performance.now()
   try {
     await inParallel(likely(lazy), () => Promise.resolve(), signal)
-    const quiet = (): Promise<void> => untilQuiet(lazy, signal)
+    const quiet = (): Promise<void> => untilQuiet(lazy, sinceMs, signal)
     await inParallel(all(lazy), mode === 'all' ? () => Promise.resolve() : quiet, signal)
   } catch (error) {
     if (!signal.aborted) log.info({ why: messageOf(error) }, 'stopped fetching ahead')
@@ -87,9 +88,14 @@ async function inParallel(
   await Promise.all(Array.from({ length: WORKERS }, work))
 }
 
-async function untilQuiet(devices: readonly LayerDevice[], signal: AbortSignal): Promise<void> {
+/** Who has just mounted is about to read: that counts as reading. */
+async function untilQuiet(
+  devices: readonly LayerDevice[],
+  sinceMs: number,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
-    const lastMs = Math.max(...devices.map(({ lastMissMs = -Infinity }) => lastMissMs))
+    const lastMs = Math.max(sinceMs, ...devices.map(({ lastMissMs = -Infinity }) => lastMissMs))
     const restMs = lastMs + QUIET_MS - performance.now()
     if (restMs <= 0) return
     await sleep(restMs, undefined, { signal, ref: false })

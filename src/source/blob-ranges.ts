@@ -61,7 +61,7 @@ export class RegistryRanges implements BlobRanges {
 
   async #read(
     { offset, length }: { readonly offset: number; readonly length: number },
-    { signal, attempt, isUrgent, hurry }: RangeOptions,
+    { signal, attempt, isUrgent, hurry, onArrived }: RangeOptions,
   ): Promise<Buffer> {
     const { digest, readBlob, queue, patienceMs } = this.#parts
     const patience = new AbortController()
@@ -88,6 +88,7 @@ export class RegistryRanges implements BlobRanges {
         for await (const chunk of readBlob(options)) {
           this.#fetchedBytes += chunk.length
           done += chunk.copy(target, done)
+          onArrived?.(target, done)
           if (done - mark < PROGRESS_BYTES) continue
           mark = done
           wait()

@@ -133,3 +133,25 @@ t.test('what is fetched at a time is bounded, also what waits to be unpacked', a
   closing.abort()
   await t.rejects(all)
 })
+
+t.test('chunks at the front of a request are given while the rest is on its way', async (t) => {
+  const contents = [1, 2, 3, 4].map(() => randomBytes(100_000))
+  const members = contents.map((bytes) => ({
+    packed: gzipSync(bytes),
+    parts: [{ innerOffset: 0, bytes }],
+  }))
+  const { fetcher, ranges } = fetcherOf('gzip', members)
+  let go = (): void => undefined
+  ranges.pause = () =>
+    new Promise((resolve) => {
+      go = resolve
+    })
+  const given: number[] = []
+  const all = fetcher.get(0, 4, options, ({ index }) => given.push(index))
+  while (given.length < 2) await new Promise(setImmediate)
+  t.strictSame(given.sort(), [0, 1])
+  go()
+  await all
+  t.strictSame(given.sort(), [0, 1, 2, 3])
+  t.equal(ranges.asked.length, 1)
+})

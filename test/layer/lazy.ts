@@ -75,6 +75,8 @@ export class MemoryRanges implements BlobRanges {
   mostRunning = 0
   /** Changes an answer, or throws instead of it. */
   fault: ((bytes: Buffer, offset: number, attempt: number) => Buffer) | undefined
+  /** Waited for when the first half of an answer is there. */
+  pause: (() => Promise<void>) | undefined
   readonly #blob: Buffer
 
   constructor(blob: Buffer) {
@@ -93,7 +95,7 @@ export class MemoryRanges implements BlobRanges {
 
   async read(
     { offset, length }: { offset: number; length: number },
-    { signal, attempt, isUrgent, hurry }: RangeOptions,
+    { signal, attempt, isUrgent, hurry, onArrived }: RangeOptions,
   ): Promise<Buffer> {
     this.asked.push({ offset, length, isUrgent, hurry })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
@@ -102,7 +104,11 @@ export class MemoryRanges implements BlobRanges {
     signal?.throwIfAborted()
     if (offset + length > this.#blob.length) throw new Error('asked for what is not in the blob')
     const bytes = Buffer.from(this.#blob.subarray(offset, offset + length))
-    return this.fault?.(bytes, offset, attempt) ?? bytes
+    const sent = this.fault?.(bytes, offset, attempt) ?? bytes
+    const front = Math.floor(length / 2)
+    onArrived?.(sent, front)
+    await this.pause?.()
+    return sent
   }
 }
 
