@@ -43,4 +43,11 @@ t.test('npm pack and npm install -g work in an empty prefix, without a compiler'
   t.ok(existsSync(join(library, 'LICENSE')))
   t.ok(existsSync(join(library, 'dist/LICENSES')), 'as are the licenses of what is bundled')
   t.notOk(existsSync(join(library, 'test')), 'tests are not')
+
+  // Packed is none, since what is compiled here is of use to no other version of Node.js.
+  const { stdout: packed } = await run('tar', ['-tf', join(dir, tarball ?? '')])
+  const isCompiled = (name: string): boolean => /\.bundle\.js\.\d+$/.test(name)
+  t.strictSame(packed.split('\n').filter(isCompiled), [])
+  const program = readdirSync(join(library, 'dist/program'))
+  t.equal(program.filter(isCompiled).length, 5, 'the command is compiled')
 })
