@@ -3,6 +3,7 @@
 // object with a name twice, and documents too large or too deep. It keeps apart `2` and `2.0`, which JavaScript
 // does not, and gives objects as maps, so that no name can touch a prototype.
 
+import { isUtf8 } from 'node:buffer'
 import { OcimountError } from '../errors.js'
 import { quote } from './quote.js'
 
@@ -278,15 +279,13 @@ function decodeText(bytes: Uint8Array, what: string): string {
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) {
     throw invalid(what, 'it begins with a byte order mark')
   }
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-  } catch (cause) {
-    throw invalid(what, 'it is not UTF-8', cause)
-  }
+  // Of 6 MB in 5 ms; a TextDecoder that is to find faults takes 50.
+  if (!isUtf8(bytes)) throw invalid(what, 'it is not UTF-8')
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('utf8')
 }
 
-function invalid(what: string, why: string, cause?: unknown): OcimountError {
-  return new OcimountError('IMAGE_INVALID', `Cannot parse ${what}: ${why}`, { cause })
+function invalid(what: string, why: string): OcimountError {
+  return new OcimountError('IMAGE_INVALID', `Cannot parse ${what}: ${why}`)
 }
 
 function exceeded(what: string, why: string): OcimountError {

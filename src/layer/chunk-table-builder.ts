@@ -9,7 +9,7 @@ import {
   chunkCount,
   MAX_CHUNK_STORED,
   writeChunk,
-  type Chunk,
+  type NewChunk,
 } from './chunk-table.js'
 
 /** Builds the records of one table. */
@@ -29,11 +29,11 @@ export class ChunkTableBuilder {
   }
 
   /** Adds the next chunk, whose beginning is marked by that. */
-  add(chunk: Omit<Chunk, 'index' | 'compressedLength'>): void {
+  add(chunk: NewChunk): void {
     if (this.#size === this.#records.length) {
       this.#records = Buffer.concat([this.#records], 2 * this.#records.length)
     }
-    writeChunk(this.#records, this.#size, { ...chunk, compressedLength: 0 })
+    writeChunk(this.#records, this.#size, chunk)
     this.#size += CHUNK_RECORD_SIZE
     this.mark(chunk.compressedOffset)
   }

@@ -56,18 +56,32 @@ const MAGIC = 'OCIMCHNK'
 const VERSION = 1
 const HEADER_SIZE = 192
 const DIGEST_OFFSET = 48
+const HALF = 2 ** 32
 const FIRST_END_OFFSET = 184
 const COMPRESSIONS: readonly (DecompressibleKind | undefined)[] = [undefined, 'gzip', 'zstd']
 
+/** A chunk of which nobody knows yet how much of the blob it takes. */
+export type NewChunk = Omit<Chunk, 'index' | 'compressedLength'>
+
 /** Writes one record into a buffer. */
-export function writeChunk(records: Buffer, at: number, chunk: Omit<Chunk, 'index'>): void {
-  records.writeBigUInt64LE(BigInt(chunk.deviceOffset), at)
-  records.writeBigUInt64LE(BigInt(chunk.compressedOffset), at + 8)
+export function writeChunk(records: Buffer, at: number, chunk: NewChunk): void {
+  writeOffset(records, at, chunk.deviceOffset)
+  writeOffset(records, at + 8, chunk.compressedOffset)
   records.writeUInt32LE(chunk.length, at + 16)
-  records.writeUInt32LE(chunk.compressedLength, at + 20)
+  records.writeUInt32LE(0, at + 20)
   records.writeUInt32LE(chunk.innerOffset, at + 24)
   records.writeUInt32LE(0, at + 28)
   chunk.sha256.copy(records, at + 32)
+}
+
+/** In two halves: with a BigInt for each it takes ten times as long, and a layer has some 50,000. */
+function writeOffset(records: Buffer, at: number, value: number): void {
+  records.writeUInt32LE(value % HALF, at)
+  records.writeUInt32LE(Math.floor(value / HALF), at + 4)
+}
+
+function readOffset(records: Buffer, at: number): number {
+  return records.readUInt32LE(at) + records.readUInt32LE(at + 4) * HALF
 }
 
 /** Reads one record, whose digest is a view. */
@@ -75,8 +89,8 @@ export function chunkAt({ records }: Pick<ChunkTable, 'records'>, index: number)
   const at = index * CHUNK_RECORD_SIZE
   return {
     index,
-    deviceOffset: Number(records.readBigUInt64LE(at)),
-    compressedOffset: Number(records.readBigUInt64LE(at + 8)),
+    deviceOffset: readOffset(records, at),
+    compressedOffset: readOffset(records, at + 8),
     length: records.readUInt32LE(at + 16),
     compressedLength: records.readUInt32LE(at + 20),
     innerOffset: records.readUInt32LE(at + 24),
@@ -96,7 +110,7 @@ export function firstChunkBehind(table: ChunkTable, deviceOffset: number): numbe
   while (low < high) {
     const middle = (low + high) >>> 1
     const at = middle * CHUNK_RECORD_SIZE
-    const end = Number(table.records.readBigUInt64LE(at)) + table.records.readUInt32LE(at + 16)
+    const end = readOffset(table.records, at) + table.records.readUInt32LE(at + 16)
     if (end > deviceOffset) high = middle
     else low = middle + 1
   }
