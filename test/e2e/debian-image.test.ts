@@ -1,18 +1,22 @@
 // A real Debian image of some 17,000 entries in three layers, in every form, against `umoci unpack`; then the
 // tools that people use, eight at a time; then the kernel's own EROFS over the same metadata.
 
-import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
+import {
+  DEBIAN_IMAGES as IMAGES,
+  isKnownToUmoci,
+  umociTree,
+  whyNoDebianImage,
+} from '../helpers/debian-image.js'
 import { testedDrivers } from '../helpers/drivers.js'
 import { kernelSkipReason, MountFixture } from '../helpers/erofs-kernel.js'
-import { whyNoMounts } from '../helpers/run-cli.js'
 import { diffTrees, snapshotTree, type TreeDifference, type TreeRow } from '../helpers/trees.js'
 
-const IMAGES = process.env['OCIMOUNT_DEBIAN_IMAGE'] ?? '/var/tmp/ocimount-images/debian'
 const run = promisify(execFile)
 
 const FORMS: Readonly<Record<string, string>> = {
@@ -31,27 +35,11 @@ const notLong =
 const isLong = (driver: string, form?: string): boolean =>
   driver === 'fuse-native' && form !== 'uncompressed docker-archive'
 
-function whyNot(): string | false {
-  if (process.getuid?.() !== 0) return 'making and mounting the image needs root'
-  for (const tool of ['mmdebstrap', 'umoci', 'skopeo', 'rsync', 'setcap']) {
-    if (spawnSync('which', [tool]).status !== 0) return `${tool} is not installed`
-  }
-  if (!existsSync(join(IMAGES, '.complete-2'))) {
-    const made = spawnSync('scripts/make-debian-image', [IMAGES], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      encoding: 'utf8',
-    })
-    if (made.status !== 0)
-      return `the image could not be made: ${made.stderr.split('\n').at(-2) ?? ''}`
-  }
-  return whyNoMounts()
-}
-
-const skip = whyNot()
+const skip = whyNoDebianImage()
 
 t.test('a Debian image', { skip, timeout: 540_000 }, async (t) => {
   const fixture = cliFixture(t)
-  const expected = await expectedTree(fixture)
+  const expected = await umociTree(join(IMAGES, 'layout'), join(fixture.dir, 'bundle'))
   t.ok(expected.length > 12_000, `${expected.length} paths`)
 
   const drivers = await testedDrivers()
@@ -159,17 +147,6 @@ function padded(bytes: Buffer): Buffer {
   return Buffer.concat([bytes, Buffer.alloc((4096 - (bytes.length % 4096)) % 4096)])
 }
 
-/** What `umoci unpack` makes of the gzip layout. */
-async function expectedTree(fixture: CliFixture): Promise<TreeRow[]> {
-  await run('umoci', [
-    'unpack',
-    '--image',
-    `${join(IMAGES, 'layout')}:app`,
-    join(fixture.dir, 'bundle'),
-  ])
-  return snapshotTree(join(fixture.dir, 'bundle/rootfs'))
-}
-
 function layerDirectory(fixture: CliFixture, diffId: string): string {
   const hex = diffId.split(':')[1] ?? ''
   return (
@@ -181,15 +158,6 @@ function layerDirectory(fixture: CliFixture, diffId: string): string {
 
 function isKnown(difference: TreeDifference, row: TreeRow): boolean {
   return isKnownToUmoci(difference, row) || isMilliseconds(difference)
-}
-
-// Where a later layer changes a child and has no entry for the directory, umoci leaves the moment of extraction
-// as the directory's time; ours is that of the last entry (B-042). Only such times, later than this test's
-// start, are let pass.
-const START_NS = Date.now() * 1e6
-
-function isKnownToUmoci({ field, want }: TreeDifference, row: TreeRow): boolean {
-  return field === 'mtime' && row.type === 'dir' && Number(want) >= START_NS
 }
 
 // The fuse-native driver shows milliseconds (README, Limits).
