@@ -2,8 +2,7 @@
 // from the registry or from whatever stands in for it.
 
 import { escapeText } from '../byte-string.js'
-import type { OcimountError } from '../errors.js'
-import { isOcimountError } from '../errors.js'
+import { isOcimountError, type OcimountError } from '../errors.js'
 import type { Descriptor } from '../image/descriptor.js'
 import { parseDigest, type Digest } from '../image/digest.js'
 import { log } from '../logger.js'
