@@ -46,15 +46,19 @@ function watchAlive(pid: number, end: () => void, check: () => void): Watch | un
 /** Calls `onChange` whenever the mounts of this namespace may have changed. Does not keep this process alive. */
 export function watchMounts(onChange: () => void): Watch {
   let settling: NodeJS.Timeout | undefined
-  const announced = openWatch(0, () => {
+  const settle = (): void => {
     settling ??= setTimeout(() => {
       settling = undefined
       onChange()
     }, MOUNTS_SETTLE_MS).unref()
-  })
+  }
+  const announced = openWatch(0, settle)
   if (announced === undefined) return every(MOUNTS_POLL_MS, onChange)
+  // The event loop begins to poll in its next turn, and epoll_ctl(2) swallows what happened until then.
+  const once = setImmediate(settle)
   return {
     close: () => {
+      clearImmediate(once)
       clearTimeout(settling)
       announced.close()
     },
