@@ -12,6 +12,10 @@ const skip =
 const NOBODY = 65_534
 const SERVER = new URL('../helpers/serve-and-wait.js', import.meta.url).pathname
 const CHECKOUT = process.cwd()
+/** What a process needs that loads the addon of native-bindings/test/run-addon; nothing elsewhere. */
+const SANITIZERS = ['LD_PRELOAD', 'ASAN_OPTIONS', 'UBSAN_OPTIONS']
+  .map((name) => `\${${name}:+${name}="$${name}"}`)
+  .join(' ')
 
 /** Runs a shell script as an ordinary user: $0 is a directory of theirs with `mnt` in it, $1 and $2 start a server. */
 async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promise<Outcome> {
@@ -28,7 +32,7 @@ async function runAs(t: Test, uid: number, script: string, fuseConf = ''): Promi
   }
   const setUp =
     'mount --bind "$2" "$0/checkout"; mknod "$0/fuse" c 10 229; chmod 666 "$0/fuse"; mount --bind "$0/fuse" /dev/fuse; [ ! -e /etc/fuse.conf ] || mount --bind "$0/fuse.conf" /etc/fuse.conf; d=$0/home; script=$1; shift 2;' +
-    `exec env -i PATH="$PATH" OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
+    `exec env -i PATH="$PATH" ${SANITIZERS} OCIMOUNT_RUNTIME_DIR="$d/state" setpriv --reuid ${uid} --regid ${uid} --clear-groups sh -c "$script" "$d" "$@"`
   const outer = ['unshare', '-m', '--propagation', 'slave', 'sh', '-ec', setUp]
   const server = join(checkout, relative(CHECKOUT, SERVER))
   return run([...outer, path, script, CHECKOUT, process.execPath, server])
