@@ -52,6 +52,8 @@ export interface CommandArguments extends ContainerArguments {
   readonly recursive: boolean
   readonly depth: number | undefined
   readonly report: boolean
+  readonly referrers: boolean
+  readonly artifactType: string | undefined
   readonly raw: 'manifest' | 'config' | undefined
   readonly maxSize: string | undefined
   readonly keep: boolean
@@ -325,6 +327,16 @@ export const COMMANDS: readonly CommandSpec[] = [
         type: 'boolean',
         default: false,
         describe: 'List everything that was dropped, replaced or repaired',
+      },
+      referrers: {
+        type: 'boolean',
+        default: false,
+        describe: 'List what refers to it in its registry, such as signatures',
+      },
+      'artifact-type': {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Of what refers to it, list only this type',
       },
       raw: { choices: ['manifest', 'config'], describe: 'Print the document byte by byte' },
       json,

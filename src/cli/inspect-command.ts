@@ -7,10 +7,11 @@ import type { Report } from '../rootfs/report.js'
 import type { Image } from '../source/image.js'
 import type { CommandArguments } from './commands.js'
 import { EXIT, type ExitStatus } from './exit-codes.js'
+import { describeReferrers, findReferrers, formatReferrers } from './inspect-referrers.js'
 import { formatBytes, formatTable, printBytes, printJson, printResult } from './output.js'
 import { withImage, withRootfs } from './with-rootfs.js'
 
-/** Shows what an image is; with --report also what applying its layers altered. */
+/** Shows what an image is; with --report also what applying its layers altered, with --referrers what refers to it. */
 export async function run(args: CommandArguments): Promise<ExitStatus> {
   if (args.raw !== undefined)
     return withImage(args, (image) => printRaw(image, args.raw ?? 'config'))
@@ -30,15 +31,22 @@ function printRaw(image: Image, which: 'manifest' | 'config'): Promise<ExitStatu
   return Promise.resolve(EXIT.done)
 }
 
-function show(
+async function show(
   args: CommandArguments,
   image: Image,
   report: Report | undefined,
 ): Promise<ExitStatus> {
-  const document = describe(image, report)
-  if (args.json) printJson(document)
-  else printResult(format(image, report))
-  return Promise.resolve(EXIT.done)
+  const referrers = (await findReferrers(args, image))?.referrers
+  if (args.json) {
+    printJson({
+      ...describe(image, report),
+      ...(referrers === undefined ? {} : { referrers: describeReferrers(referrers) }),
+    })
+  } else {
+    const list = referrers === undefined ? '' : `\n${formatReferrers(referrers)}`
+    printResult(format(image, report) + list)
+  }
+  return EXIT.done
 }
 
 function describe(image: Image, report: Report | undefined): Record<string, unknown> {

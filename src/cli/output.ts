@@ -33,6 +33,11 @@ export function printNote(line: string): void {
   }
 }
 
+/** Prints each as one line on standard error. */
+export function printWarnings(warnings: readonly string[]): void {
+  for (const warning of warnings) printNote(`ocimount: warning: ${warning}`)
+}
+
 /** Writes bytes to standard output as they are. */
 export function printBytes(bytes: Uint8Array): void {
   writeAll(1, bytes)

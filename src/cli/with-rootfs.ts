@@ -6,7 +6,7 @@ import { cacheOptions } from './cache-options.js'
 import type { CommandArguments } from './commands.js'
 import type { OpenOptions } from './open-rootfs.js'
 import { layerWarnings } from './mount-summary.js'
-import { printNote } from './output.js'
+import { printWarnings } from './output.js'
 import { progressReporter } from './progress.js'
 
 /** Opens the image that the arguments name, hands it over, and closes it whatever happens. */
@@ -78,8 +78,4 @@ async function look<O extends { readonly image: Image }, T>(
     finish()
     await spare.remove()
   }
-}
-
-function printWarnings(warnings: readonly string[]): void {
-  for (const warning of warnings) printNote(`ocimount: warning: ${warning}`)
 }

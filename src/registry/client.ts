@@ -10,6 +10,7 @@ import { readBlob, type BlobRequest } from './blob-stream.js'
 import { ForeignServer } from './foreign-server.js'
 import { MANIFEST_TYPES, readManifest, type FetchedManifest } from './manifest-response.js'
 import { findEndpoints, type MirrorFiles } from './mirrors.js'
+import { listReferrers, type ReferrerList, type ReferrerOptions } from './referrers.js'
 import { protocolError, type RegistryError } from './registry-error.js'
 import { DEFAULT_RETRIES, withRetries, type RetryPolicy } from './retry.js'
 import { Site, type BlobServer } from './site.js'
@@ -156,6 +157,27 @@ export class RegistryClient {
       }
     }
     throw failure ?? this.#nobody()
+  }
+
+  /**
+   * Lists what refers to a manifest, by the registry itself: a mirror need not know.
+   *
+   * @throws OcimountError as {@link fetchManifest}; `IMAGE_INVALID` for a list that is none
+   */
+  async listReferrers(subject: Digest, options: ReferrerOptions = {}): Promise<ReferrerList> {
+    const { signal } = options
+    const site = (await this.#sites).at(-1)
+    if (site === undefined) throw this.#nobody()
+    return listReferrers(
+      {
+        site,
+        what: `list what refers to ${subject} in ${this.#name}`,
+        retry: (work) => withRetries(this.#retries, signal, work),
+        fetchManifest: (digest) => this.fetchManifest(digest, { signal }),
+      },
+      subject,
+      options,
+    )
   }
 
   /** Notes that the bytes of a blob were wrong; tells whether another server is left to ask. */

@@ -85,6 +85,13 @@ export class Site implements BlobServer {
     }
   }
 
+  /** Gives what {@link get} takes for an address in this repository; undefined for any other address. */
+  pathOf(url: URL): string | undefined {
+    const base = this.#url('')
+    if (url.origin !== base.origin || !url.pathname.startsWith(base.pathname)) return undefined
+    return url.pathname.slice(base.pathname.length) + url.search
+  }
+
   get #scope(): string {
     return `repository:${this.endpoint.repository}:pull`
   }

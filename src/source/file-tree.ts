@@ -4,6 +4,7 @@ import type { Descriptor } from '../image/descriptor.js'
 import type { Digest, DiffId } from '../image/digest.js'
 import type { FileRegion, LayerBlob } from '../layer/layer-blob.js'
 import type { RegistryFailure } from '../registry/client.js'
+import type { ReferrerList, ReferrerOptions } from '../registry/referrers.js'
 
 /**
  * Finds files by name and reads them.
@@ -40,6 +41,12 @@ export interface FileTree {
   bring?(descriptor: Descriptor): Promise<void>
   /** Gives a layer that lies elsewhere, to be fetched when it is wanted; in the same trees. */
   layer?(descriptor: Descriptor, diffId: DiffId): LayerBlob
+  /**
+   * Lists what refers to a manifest of this image; in the same trees.
+   *
+   * @throws OcimountError `REGISTRY_UNAVAILABLE`, `REGISTRY_DENIED`, `REFERENCE_NOT_FOUND` where nobody may be asked, `IMAGE_INVALID`
+   */
+  referrers?(subject: Digest, options: ReferrerOptions): Promise<ReferrerList>
   /** Tells what was had from elsewhere so far; in the same trees. */
   activity?(): RegistryActivity
   close(): void

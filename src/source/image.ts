@@ -5,8 +5,11 @@ import type { ImageConfig } from '../image/image-config.js'
 import type { Manifest } from '../image/manifest.js'
 import type { Platform } from '../image/platform.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
+import type { ReferrerList, ReferrerOptions } from '../registry/referrers.js'
 import type { RegistryActivity } from './file-tree.js'
 import type { SourceKind } from './root.js'
+
+export type { Referrer, ReferrerList } from '../registry/referrers.js'
 
 /** One image of one platform. */
 export interface Image {
@@ -28,6 +31,8 @@ export interface Image {
   readonly layers: readonly LayerBlob[]
   /** Of an image out of a registry: the documents that it takes to find it again. */
   readonly documentDigests?: readonly Digest[]
+  /** Lists what refers to this image or to the index it is in; undefined for an image of no registry. */
+  readonly referrers: ((options: ReferrerOptions) => Promise<ReferrerList>) | undefined
   /** What was had from a registry so far; undefined for an image that lies here. */
   readonly registry: () => RegistryActivity | undefined
   /** What is odd about the image and does not keep it from being mounted. */

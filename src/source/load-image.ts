@@ -12,7 +12,8 @@ import type { Image } from './image.js'
 import type { ConfigDocument, ManifestDocument } from './image-documents.js'
 import { readConfig, readItemConfig, readManifest } from './image-documents.js'
 import { findItemLayers, findManifestLayers } from './layer-blobs.js'
-import type { SourceKind } from './root.js'
+import type { ReferrerList } from '../registry/referrers.js'
+import type { Root, SourceKind } from './root.js'
 
 /** The documents of a chosen image; they can be looked at even when its layers cannot be used. */
 export interface ImageDocuments {
@@ -93,8 +94,30 @@ export async function loadImage(
     layers,
     warnings,
     ...(kind === 'registry' ? { documentDigests: documents.digests } : {}),
+    referrers: referrersOf(documents, choice.root, manifest),
     registry: () => documents.tree.activity?.(),
     close,
+  }
+}
+
+/** Of what the name means, which may be an index, and of the manifest that was chosen. */
+function referrersOf(
+  { tree }: Documents,
+  { descriptor }: Root,
+  manifest: ManifestDocument | undefined,
+): Image['referrers'] {
+  const digests = [descriptor?.digest, manifest?.digest].filter((digest) => digest !== undefined)
+  if (tree.referrers === undefined) return undefined
+  return async (options) => {
+    const lists: ReferrerList[] = []
+    for (const digest of new Set(digests)) {
+      const list = await tree.referrers?.(digest, options)
+      if (list !== undefined) lists.push(list)
+    }
+    return {
+      referrers: lists.flatMap(({ referrers }) => referrers),
+      warnings: lists.flatMap(({ warnings }) => warnings),
+    }
   }
 }
 

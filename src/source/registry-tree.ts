@@ -12,6 +12,7 @@ import { findLazyIndex } from '../image/lazy-index.js'
 import { classifyMediaType } from '../image/media-types.js'
 import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
 import type { BlobPart, RegistryClient } from '../registry/client.js'
+import type { ReferrerList, ReferrerOptions } from '../registry/referrers.js'
 import { DEFAULT_PATIENCE_MS, RegistryRanges } from './blob-ranges.js'
 import { DirectoryTree } from './directory-tree.js'
 import type { FileTree, RegistryActivity } from './file-tree.js'
@@ -80,6 +81,15 @@ export class RegistryTree implements FileTree {
     const client = this.#clientFor(`${role} ${digest}`, digest)
     const { bytes } = await asMissing(client.fetchManifest(digest, { signal }))
     await cache.putBlob(digest, [bytes], { size: bytes.length, signal })
+  }
+
+  async referrers(subject: Digest, options: ReferrerOptions): Promise<ReferrerList> {
+    const { client, name, signal } = this.#options
+    if (client === undefined) {
+      const message = `Cannot list what refers to ${escapeText(name)}: --offline was given`
+      throw new OcimountError('REFERENCE_NOT_FOUND', message)
+    }
+    return client.listReferrers(subject, { ...options, signal: options.signal ?? signal })
   }
 
   layer(layer: Descriptor, diffId: DiffId): LayerBlob {

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { buildImage, zstdMissing } from '../helpers/build-image.js'
+import { buildImage, OCI, sha256, zstdMissing } from '../helpers/build-image.js'
 import type { BuiltImage, LayerCompression } from '../helpers/build-image.js'
 import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
@@ -38,6 +38,74 @@ function isolated(t: Parameters<typeof cliFixture>[0]): CliFixture {
     ocimount: (args, options = {}) =>
       fixture.ocimount(args, { ...options, env: { ...env, ...options.env } }),
   }
+}
+
+t.test('inspect --referrers', async (t) => {
+  const fixture = isolated(t)
+  const registry = await FaultRegistry.start(t)
+  const built = appImage()
+  registry.push('org/app', built, 'v1')
+  const name = `${registry.host}/org/app:v1`
+  const empty = { mediaType: 'application/vnd.oci.empty.v1+json', digest: sha256('{}'), size: 2 }
+  const refer = (digest: string): { bytes: Buffer; descriptor: object } => {
+    const head = { schemaVersion: 2, mediaType: OCI.manifest, artifactType: 'a/sbom' }
+    const subject = { mediaType: OCI.manifest, digest, size: built.manifest.length }
+    const annotations = { 'org.opencontainers.image.title': `parts${HOSTILE}` }
+    const document = { ...head, config: empty, layers: [empty], subject, annotations }
+    const bytes = Buffer.from(JSON.stringify(document))
+    registry.pushManifest('org/app', bytes)
+    return { bytes, descriptor: { ...empty, mediaType: OCI.manifest, ...sizeAndDigest(bytes) } }
+  }
+  const right = refer(built.manifestDigest)
+  const lying = refer(sha256('another image'))
+  registry.options = {
+    fault: ({ path }) =>
+      path.includes('/referrers/')
+        ? {
+            status: 200,
+            body: JSON.stringify({
+              schemaVersion: 2,
+              mediaType: OCI.index,
+              manifests: [right.descriptor, lying.descriptor],
+            }),
+          }
+        : undefined,
+  }
+  const { status, stdout, stderr } = await fixture.ocimount(['inspect', name, '--referrers'])
+  t.equal(status, 0)
+  const line = stdout.split('\n').filter((text) => text.startsWith(sha256(right.bytes)))
+  t.match(line, [/^sha256:[0-9a-f]+ +a\/sbom +\d+ B +parts\\x1b/])
+  t.notMatch(stdout, sha256(lying.bytes))
+  t.match(stderr, /warning: sha256:[0-9a-f]+ is listed as referring to .*, but refers to sha256:/)
+  const json = ['inspect', name, '--referrers', '--artifact-type', 'a/sbom', '--json']
+  const shown = await fixture.ocimount(json)
+  t.match(JSON.parse(shown.stdout), {
+    referrers: [
+      { subject: built.manifestDigest, digest: sha256(right.bytes), artifactType: 'a/sbom' },
+    ],
+  })
+  const none = ['inspect', name, '--referrers', '--artifact-type', 'a/none', '--quiet']
+  t.match((await fixture.ocimount(none)).stdout, /\nNothing refers to it\.\n$/)
+
+  await refuses(t, fixture, ['inspect', name, '--artifact-type', 'a/sbom'], {
+    status: 2,
+    why: /--artifact-type: it is of use with --referrers/,
+  })
+  const archive = writeImage(join(fixture.dir, 'app.tar'), [built], { form: 'oci-archive' })
+  await refuses(t, fixture, ['inspect', archive, '--referrers'], {
+    status: 2,
+    why: /it is not in a registry/,
+  })
+  await refuses(t, fixture, ['inspect', name, '--referrers', '--offline'], {
+    status: 4,
+    why: /--offline was given/,
+  })
+})
+
+const HOSTILE = '\u001b[2J'
+
+function sizeAndDigest(bytes: Buffer): { size: number; digest: string } {
+  return { size: bytes.length, digest: sha256(bytes) }
 }
 
 t.test('mount, look, pull; then without the registry', { skip: whyNoMounts() }, async (t) => {
