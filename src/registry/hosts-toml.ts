@@ -2,7 +2,7 @@
 
 import { dirname, isAbsolute, join } from 'node:path'
 import { apiHost, type Endpoint } from './endpoint.js'
-import { readToml, type TomlTable } from './toml-file.js'
+import { readToml, type ConfigTable } from './config-file.js'
 import type { TlsFiles } from './tls.js'
 
 export interface HostsToml {
@@ -30,7 +30,7 @@ export async function loadHostsToml(
   return undefined
 }
 
-function readHosts(table: TomlTable, name: { domain: string; repository: string }): HostsToml {
+function readHosts(table: ConfigTable, name: { domain: string; repository: string }): HostsToml {
   const mirrors = table.named('host').map(([url, host]) => endpointOf(url, host, name))
   const server = table.string('server')
   return {
@@ -43,7 +43,7 @@ function readHosts(table: TomlTable, name: { domain: string; repository: string 
 
 function endpointOf(
   text: string,
-  table: TomlTable,
+  table: ConfigTable,
   { domain, repository }: { domain: string; repository: string },
 ): Endpoint {
   const full = /^https?:\/\//i.test(text) ? text : `https://${text}`
@@ -69,7 +69,7 @@ function endpointOf(
   }
 }
 
-function tlsFiles(table: TomlTable): TlsFiles | undefined {
+function tlsFiles(table: ConfigTable): TlsFiles | undefined {
   const base = dirname(table.path)
   const absolute = (path: string): string => (isAbsolute(path) ? path : join(base, path))
   const authorities = (table.strings('ca') ?? []).map(absolute)

@@ -16,6 +16,18 @@ export function hostName(host: string): string {
   return (isIPv6(host) ? host : host.replace(/:\d+$/, '')).toLowerCase()
 }
 
+/** Tells whether a host is an address in a network such as `10.0.0.0/8`; a name never is. */
+export function isInNetwork(host: string, entry: string): boolean {
+  const [network = '', bits = ''] = entry.split('/')
+  const family = isIP(host)
+  if (family === 0 || family !== isIP(network) || !/^\d{1,3}$/.test(bits)) return false
+  if (Number(bits) > (family === 4 ? 32 : 128)) return false
+  const list = new BlockList()
+  const type = family === 4 ? 'ipv4' : 'ipv6'
+  list.addSubnet(network, Number(bits), type)
+  return list.check(host, type)
+}
+
 /**
  * Says why an address that a server sent us to is not to be contacted; undefined when it may be.
  *

@@ -1,9 +1,10 @@
 // The servers to ask for a repository, in order: what registries.conf says about it, else what a hosts.toml of containerd says
-// about its registry, else the registry alone. The files are the administrator's, and believed.
+// about its registry, else what Docker's daemon.json says, else the registry alone. The files are the administrator's, and believed.
 
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { originEndpoint, type Endpoint } from './endpoint.js'
+import { loadDaemonJson } from './daemon-json.js'
 import { loadHostsToml } from './hosts-toml.js'
 import { loadRegistriesConf, type RegistriesConfFiles } from './registries-conf.js'
 
@@ -11,6 +12,8 @@ import { loadRegistriesConf, type RegistriesConfFiles } from './registries-conf.
 export interface MirrorFiles extends RegistriesConfFiles {
   /** Directories with a directory for each registry. */
   readonly hostsDirectories: readonly string[]
+  /** Of Docker, of which the first that exists counts; default: none. */
+  readonly daemonJson?: readonly string[]
 }
 
 export interface FindEndpointsOptions {
@@ -31,16 +34,17 @@ export async function findEndpoints(
   const configured = await loadRegistriesConf(name, files, { isInsecure })
   if (configured !== undefined) return configured
   const hosts = await loadHostsToml(name, files.hostsDirectories)
-  const origin = hosts?.server ?? originEndpoint(name, { isInsecure })
-  return [...(hosts?.mirrors ?? []), origin]
+  if (hosts !== undefined) {
+    return [...hosts.mirrors, hosts.server ?? originEndpoint(name, { isInsecure })]
+  }
+  const daemon = await loadDaemonJson(name, files.daemonJson ?? [], { isInsecure })
+  return daemon ?? [originEndpoint(name, { isInsecure })]
 }
 
 function usualFiles(env: NodeJS.ProcessEnv): MirrorFiles {
   const named = env['CONTAINERS_REGISTRIES_CONF']
-  const user = join(
-    env['XDG_CONFIG_HOME'] ?? join(env['HOME'] ?? homedir(), '.config'),
-    'containers',
-  )
+  const config = env['XDG_CONFIG_HOME'] ?? join(env['HOME'] ?? homedir(), '.config')
+  const user = join(config, 'containers')
   return {
     registriesConf:
       named === undefined || named === ''
@@ -51,5 +55,7 @@ function usualFiles(env: NodeJS.ProcessEnv): MirrorFiles {
       join(user, 'registries.conf.d'),
     ],
     hostsDirectories: ['/etc/containerd/certs.d'],
+    // That of a daemon without root first.
+    daemonJson: [join(config, 'docker/daemon.json'), '/etc/docker/daemon.json'],
   }
 }

@@ -1,7 +1,7 @@
 // HTTPS_PROXY, HTTP_PROXY and NO_PROXY as curl, Go and Python read them (checklist E-039).
 
-import { BlockList, isIP, isIPv6 } from 'node:net'
-import { isLoopbackHost } from './hosts.js'
+import { isIP, isIPv6 } from 'node:net'
+import { isLoopbackHost, isInNetwork } from './hosts.js'
 import { RegistryError } from './registry-error.js'
 
 /**
@@ -38,17 +38,6 @@ function matches(entry: string, url: URL): boolean {
   if (port !== undefined && !isIPv6(entry) && port !== portOf(url)) return false
   const bare = (isIPv6(entry) ? entry.toLowerCase() : name).replace(/^\*?\./, '')
   return host === bare || (isIP(host) === 0 && host.endsWith(`.${bare}`))
-}
-
-function isInNetwork(host: string, entry: string): boolean {
-  const [network = '', bits = ''] = entry.split('/')
-  const family = isIP(host)
-  if (family === 0 || family !== isIP(network) || !/^\d{1,3}$/.test(bits)) return false
-  if (Number(bits) > (family === 4 ? 32 : 128)) return false
-  const list = new BlockList()
-  const type = family === 4 ? 'ipv4' : 'ipv6'
-  list.addSubnet(network, Number(bits), type)
-  return list.check(host, type)
 }
 
 function portOf(url: URL): string {

@@ -3,7 +3,7 @@
 import { escapeText } from '../byte-string.js'
 import { apiHost, originEndpoint, type Endpoint } from './endpoint.js'
 import { RegistryError } from './registry-error.js'
-import { filesIn, readToml, type TomlTable } from './toml-file.js'
+import { filesIn, readToml, type ConfigTable } from './config-file.js'
 
 /** Where the files are. */
 export interface RegistriesConfFiles {
@@ -96,7 +96,7 @@ function endpointAt(place: string, isInsecure: boolean): Endpoint {
 }
 
 async function loadRules(files: RegistriesConfFiles): Promise<Rule[]> {
-  const tables: TomlTable[] = []
+  const tables: ConfigTable[] = []
   for (const path of files.registriesConf) {
     const table = await readToml(path)
     if (table === undefined) continue
@@ -120,7 +120,7 @@ async function loadRules(files: RegistriesConfFiles): Promise<Rule[]> {
   return [...rules.values()]
 }
 
-function readRule(entry: TomlTable): Rule {
+function readRule(entry: ConfigTable): Rule {
   const given = trimmed(entry.string('prefix') ?? '')
   const location = trimmed(entry.string('location') ?? '')
   const prefix = given === '' ? location : given
@@ -136,7 +136,7 @@ function readRule(entry: TomlTable): Rule {
   }
 }
 
-function readMirror(mirror: TomlTable, isDigestOnly: boolean): Mirror {
+function readMirror(mirror: ConfigTable, isDigestOnly: boolean): Mirror {
   const location = trimmed(mirror.string('location') ?? '')
   if (location === '') throw mirror.wrong('location', 'it is missing')
   const pulls = mirror.string('pull-from-mirror') ?? 'all'

@@ -261,6 +261,54 @@ t.test('hosts.toml', async (t) => {
   t.match(await findEndpoints(name('localhost:5000'), options), [{ scheme: 'either' }])
 })
 
+t.test('daemon.json', async (t) => {
+  const name = (domain: string): { domain: string; repository: string } => ({
+    domain,
+    repository: 'library/app',
+  })
+  const find = (text: string, domain: string): ReturnType<typeof findEndpoints> => {
+    const path = join(directoryOf(t, { 'daemon.json': text }), 'daemon.json')
+    const files = { ...NO_MIRRORS, daemonJson: ['/nonexistent/daemon.json', path] }
+    return findEndpoints(name(domain), { isInsecure: false, env: {}, files })
+  }
+  const text = JSON.stringify({
+    'registry-mirrors': ['https://m.example', 'http://cache.example:5000/hub/'],
+    'insecure-registries': ['r.example:5000', 'http://s.example', '10.0.0.0/8', 'm.example'],
+    'log-driver': 'journald',
+  })
+  t.match(await find(text, 'docker.io'), [
+    { host: 'm.example', prefix: '/v2', scheme: 'https', skipVerify: true, headers: {} },
+    { host: 'cache.example:5000', prefix: '/hub/v2', scheme: 'http', repository: 'library/app' },
+    { host: 'registry-1.docker.io', scheme: 'https', skipVerify: false },
+  ])
+  for (const domain of ['r.example:5000', 's.example', '10.1.2.3', '10.1.2.3:5000']) {
+    t.match(await find(text, domain), [{ host: domain, scheme: 'either', skipVerify: true }])
+  }
+  for (const domain of ['r.example', 'other.example', '11.0.0.1', '10.example']) {
+    const found = await find(text, domain)
+    t.match(found, [{ host: domain, scheme: 'https', skipVerify: false }])
+    t.equal(found.length, 1, 'mirrors are for Docker Hub alone')
+  }
+  for (const [wrong, why] of [
+    ['{', /^Cannot use the configuration [^\n]+$/],
+    ['[]', /it is not a table/],
+    ['{"registry-mirrors":[1]}', /registry-mirrors: it is not a list of strings/],
+    ['{"registry-mirrors":["m.example"]}', /a mirror is not the URL of a server/],
+    ['{"registry-mirrors":["https://u:p@m.example"]}', /a mirror is not the URL of a server/],
+  ] as const) {
+    await t.rejects(find(wrong, 'docker.io'), { code: 'REGISTRY_DENIED', message: why })
+  }
+  const hosts = directoryOf(t, { 'docker.io/hosts.toml': '[host."https://first.example"]\n' })
+  const path = join(directoryOf(t, { 'daemon.json': text }), 'daemon.json')
+  const files = { ...NO_MIRRORS, hostsDirectories: [hosts], daemonJson: [path] }
+  const options = { isInsecure: false, env: {}, files }
+  t.strictSame(
+    (await findEndpoints(name('docker.io'), options)).map(({ host }) => host),
+    ['first.example', 'registry-1.docker.io'],
+    'what containerd has goes first',
+  )
+})
+
 t.test('proxies', async (t) => {
   const env = {
     HTTPS_PROXY: 'http://user:secret@proxy:3128',

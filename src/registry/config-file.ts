@@ -1,4 +1,4 @@
-// Configuration in TOML: read, parsed, and looked at field by field. The only importer of smol-toml.
+// Configuration in TOML or JSON: read, parsed, and looked at field by field. The only importer of smol-toml.
 
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { messageOf, systemErrorCode } from '../errors.js'
 import { RegistryError } from './registry-error.js'
 
 /** One table of a file, whose fields have to be what they should be. */
-export class TomlTable {
+export class ConfigTable {
   readonly path: string
   readonly #where: string
   readonly #fields: Readonly<Record<string, unknown>>
@@ -41,14 +41,14 @@ export class TomlTable {
   }
 
   /** A list of tables. */
-  tables(name: string): TomlTable[] {
+  tables(name: string): ConfigTable[] {
     const value = this.#get(name) ?? []
     if (!Array.isArray(value)) throw this.wrong(name, 'it is not a list of tables')
     return value.map((item, index) => this.#table(`${name}[${index}]`, item))
   }
 
   /** The tables in a table, in the order of the file. */
-  named(name: string): [string, TomlTable][] {
+  named(name: string): [string, ConfigTable][] {
     const value = this.#get(name)
     if (value === undefined) return []
     const fields = this.#table(name, value).#fields
@@ -74,35 +74,56 @@ export class TomlTable {
     return Object.hasOwn(this.#fields, name) ? this.#fields[name] : undefined
   }
 
-  #table(name: string, value: unknown): TomlTable {
+  #table(name: string, value: unknown): ConfigTable {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
       throw this.wrong(name, 'it is not a table')
     }
     const where = this.#where === '' ? name : `${this.#where}.${name}`
-    return new TomlTable(this.path, where, value as Readonly<Record<string, unknown>>)
+    return new ConfigTable(this.path, where, value as Readonly<Record<string, unknown>>)
   }
 }
 
 /**
- * Reads a file; undefined when it is not there.
+ * Reads a file of TOML; undefined when it is not there.
  *
  * @throws RegistryError `REGISTRY_DENIED`
  */
-export async function readToml(path: string): Promise<TomlTable | undefined> {
+export function readToml(path: string): Promise<ConfigTable | undefined> {
+  return readTable(path, parse, ABSENT)
+}
+
+/**
+ * Reads a file of JSON that another program keeps; undefined when it is not there, or not for us to see.
+ *
+ * @throws RegistryError `REGISTRY_DENIED`
+ */
+export function readJson(path: string): Promise<ConfigTable | undefined> {
+  return readTable(path, JSON.parse, HIDDEN)
+}
+
+async function readTable(
+  path: string,
+  parseText: (text: string) => unknown,
+  absent: ReadonlySet<string | undefined>,
+): Promise<ConfigTable | undefined> {
   let text: string
   try {
     text = await readFile(path, 'utf8')
   } catch (error) {
     const code = systemErrorCode(error)
-    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined
+    if (absent.has(code)) return undefined
     throw unusable(path, code ?? messageOf(error))
   }
+  let fields: unknown
   try {
-    return new TomlTable(path, '', parse(text))
+    fields = parseText(text)
   } catch (error) {
-    const why = escapeText(messageOf(error).split('\n', 1)[0] ?? '')
-    throw unusable(path, why)
+    throw unusable(path, escapeText(messageOf(error).split('\n', 1)[0] ?? ''))
   }
+  if (typeof fields === 'object' && fields !== null && !Array.isArray(fields)) {
+    return new ConfigTable(path, '', fields as Readonly<Record<string, unknown>>)
+  }
+  throw unusable(path, 'it is not a table')
 }
 
 /** Gives the paths of the files in a directory with the given ending, in order; none when it is not there. */
@@ -126,3 +147,6 @@ function unusable(path: string, why: string): RegistryError {
     `Cannot use the configuration ${escapeText(path)}: ${why}`,
   )
 }
+
+const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR'])
+const HIDDEN: ReadonlySet<string | undefined> = new Set([...ABSENT, 'EACCES', 'EPERM'])
