@@ -56,12 +56,16 @@ export class StreamRate {
   #sinceMs = performance.now()
   #waitedMs = 0
   #waitingSinceMs: number | undefined
+  #isEnded = false
 
   constructor(all: StreamRates, onStarved: () => void) {
     this.#all = all
     this.#onStarved = onStarved
     this.#timer = setInterval(() => {
-      this.#endWindow()
+      // What came while this process was held up is taken in first.
+      setImmediate(() => {
+        this.#endWindow()
+      })
     }, all.windowMs).unref()
   }
 
@@ -80,11 +84,13 @@ export class StreamRate {
 
   end(): void {
     clearInterval(this.#timer)
+    this.#isEnded = true
     // What was short tells others how fast it went.
     this.#tell()
   }
 
   #endWindow(): void {
+    if (this.#isEnded) return
     if (this.#waitingSinceMs !== undefined) this.#countWait()
     const bytes = this.#bytes
     const waitedMs = this.#waitedMs
