@@ -12,6 +12,7 @@ import { log } from '../logger.js'
 import type { NativeDevice } from '../native.js'
 import type { CacheQuota } from './cache-quota.js'
 import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
+import { ReaderFollower } from './follow-readers.js'
 import type { FetchStats, PieceFault, PieceSource } from './piece-maker.js'
 import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
 import type { MapStore } from './piece-presence.js'
@@ -47,6 +48,7 @@ export class PieceFile {
   /** The state of the file that the checked pieces were found in, and what this process had written by then. */
   #seen: { readonly stats: BigIntStats; readonly fillsEnded: number }
   #lastMissMs = -Infinity
+  #follower: ReaderFollower | undefined
   #isDropped = false
   #closing: Promise<void> | undefined
 
@@ -144,6 +146,20 @@ export class PieceFile {
     return this.#workshop.fillIdle(piece, Math.min(piece + count, this.#states.bytes.length))
   }
 
+  /** From now on makes, where that costs little, the piece behind each that somebody has waited for. */
+  followReaders(): void {
+    this.#follower ??= new ReaderFollower({
+      isWorthIt: (piece) =>
+        piece < this.#states.bytes.length &&
+        this.#states.isAbsent(piece) &&
+        this.#source?.isCheap?.(piece) === true,
+      fill: async (piece) => {
+        await this.fill(piece, 1)
+        this.#source?.noteGuess?.(piece)
+      },
+    })
+  }
+
   /** Native threads read the states, and lower one to unchecked where the file turns out to be cut. */
   native(): NativeDevice {
     const { handle } = this.#parts
@@ -188,10 +204,12 @@ export class PieceFile {
     this.#noteMiss(piece, end)
     const pieces = Array.from({ length: end - piece }, (_, index) => piece + index)
     const outcomes = await Promise.allSettled(pieces.map((one) => this.#ensureOne(one)))
-    return outcomes.flatMap((outcome) => {
+    const unstored = outcomes.flatMap((outcome) => {
       if (outcome.status === 'rejected') throw outcome.reason
       return outcome.value ?? []
     })
+    this.#follower?.onMade(end)
+    return unstored
   }
 
   /** Waits for work under way, makes what was made durable and closes the file. */

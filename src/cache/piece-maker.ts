@@ -19,6 +19,10 @@ export interface PieceSource {
   readonly learnsDigests?: boolean
   /** Gives pieces that are likely to be read first, the likeliest in front. */
   firstPieces?(): Promise<readonly number[]>
+  /** Tells whether a piece that nobody may want is had at little cost. */
+  isCheap?(piece: number): boolean
+  /** Told of a piece that was made on a guess: if the guess was right, nobody will be heard to miss it. */
+  noteGuess?(piece: number): void
   /** Told that somebody waits for a piece now that is being made without urgency. */
   hurry?(piece: number): void
   /** What it took so far, where it comes from far away; undefined where nothing did. */

@@ -66,9 +66,23 @@ export class ChunkSource implements PieceSource {
   hurry(piece: number): void {
     if (this.#ready === undefined) return
     const { table, fetcher } = this.#ready
-    const start = piece * PIECE_SIZE
-    const { first, behind } = chunksIn(table, start, Math.min(start + PIECE_SIZE, table.deviceSize))
+    const { first, behind } = chunksOf(table, piece)
     fetcher.hurry(first, behind)
+  }
+
+  /** Chunks of a large file are: who reads some of it need not want more, and they may reach over several pieces. */
+  isCheap(piece: number): boolean {
+    if (this.#ready === undefined) return false
+    const { table } = this.#ready
+    const { first, behind } = chunksOf(table, piece)
+    if (first === behind) return false
+    const last = chunkAt(table, behind - 1)
+    const end = last.compressedOffset + last.compressedLength
+    return end - chunkAt(table, first).compressedOffset <= CHEAP
+  }
+
+  noteGuess(piece: number): void {
+    this.#parts.profile.note(piece, 1)
   }
 
   fetched(): FetchStats {
@@ -104,6 +118,17 @@ export class ChunkSource implements PieceSource {
 interface Loaded {
   readonly table: ChunkTable
   readonly fetcher: ChunkFetcher
+}
+
+/** Bytes to be fetched for a piece of small files: half a piece is usual. */
+const CHEAP = 640 * 1024
+
+function chunksOf(
+  table: ChunkTable,
+  piece: number,
+): { readonly first: number; readonly behind: number } {
+  const start = piece * PIECE_SIZE
+  return chunksIn(table, start, Math.min(start + PIECE_SIZE, table.deviceSize))
 }
 
 /** Gives the chunks that reach into a stretch. */

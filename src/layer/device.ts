@@ -45,10 +45,12 @@ export interface LayerDevice {
   ensure?(piece: number, count: number): Promise<readonly UnstoredPiece[]>
   /** Bytes of the device that the cache holds now; undefined where it need not hold any. */
   presentBytes?(): number
-  /** When somebody last had to wait for a piece; of a device that can be filled before anybody asks, as are the next two. */
+  /** When somebody last had to wait for a piece; of a device that can be filled before anybody asks, as are the next three. */
   readonly lastMissMs?: number
   /** Pieces that are likely to be read first. */
   firstPieces?(): Promise<readonly number[]>
+  /** From now on makes what is likely to be read next by who reads, where that costs little. */
+  followReaders?(): void
   /**
    * Makes pieces that nobody waits for; false where they cannot be kept.
    *

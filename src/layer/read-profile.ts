@@ -28,7 +28,7 @@ export class ReadProfile {
     this.#cache = cache
   }
 
-  /** Takes note of pieces that somebody waits for. */
+  /** Takes note of pieces that somebody waits for, or would have. */
   note(first: number, count: number): void {
     if (performance.now() - this.#sinceMs > RECORDED_MS) return
     for (let piece = first; piece < first + count; piece++) {

@@ -28,6 +28,7 @@ export async function prefetch(
   const lazy = devices.filter((_, index) => layers[index]?.mode === 'lazy')
   if (mode === 'none' || lazy.length === 0) return
   const sinceMs = performance.now()
+  for (const device of lazy) device.followReaders?.()
   try {
     await inParallel(likely(lazy), () => Promise.resolve(), signal)
     const quiet = (): Promise<void> => untilQuiet(lazy, sinceMs, signal)

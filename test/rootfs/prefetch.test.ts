@@ -127,3 +127,32 @@ t.test('a registry that fails, and a profile that is not one', async (t) => {
   ranges.fault = undefined
   t.ok((await readAt(device, 0)).equals(CONTENT.subarray(0, 100)), 'reading goes on')
 })
+
+t.test('the piece behind one that was waited for is there before it is asked for', async (t) => {
+  const small = Array.from({ length: 30 }, (_, n) =>
+    lazyFile(`small-${n}`, layerLikeBytes(100_000, n)),
+  )
+  const members = [...small, lazyFile('large', CONTENT)]
+  const built = buildLazyLayer({ format: 'estargz', chunkSize: 4 * PIECE_SIZE, members })
+  const { ranges, prepare } = await lazyFixture(t, built)
+  const lazy = await prepare()
+  const device = await lazy.openDevice()
+  const ending = new AbortController()
+  const running = fetchAhead(device, 'profile', ending.signal)
+  t.teardown(async () => {
+    ending.abort()
+    await running
+  })
+  await device.ensure?.(0, 1)
+  while (device.presentBytes?.() !== 2 * PIECE_SIZE) await new Promise(setImmediate)
+  t.match(ranges.asked.at(-1), { isUrgent: false })
+  // The next one holds the beginning of a large file, and so does each behind it.
+  await device.ensure?.(4, 1)
+  const before = ranges.asked.length
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  t.equal(ranges.asked.length, before, 'a piece that costs much is left alone')
+  await device.close()
+  const again = await lazy.openDevice()
+  t.strictSame(await again.firstPieces?.(), [0, 1, 4], 'and is a part of the profile')
+  await again.close()
+})

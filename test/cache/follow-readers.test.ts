@@ -1,0 +1,50 @@
+import t from 'tap'
+import { ReaderFollower } from '../../src/cache/follow-readers.js'
+
+const turn = (): Promise<void> => new Promise(setImmediate)
+
+t.test('ReaderFollower makes one piece at a time, that of the newest place', async (t) => {
+  const made: number[] = []
+  let go = (): void => undefined
+  const follower = new ReaderFollower({
+    isWorthIt: (piece) => piece !== 7,
+    fill: (piece) => {
+      made.push(piece)
+      return new Promise((resolve) => {
+        go = resolve
+      })
+    },
+  })
+  follower.onMade(3)
+  t.strictSame(made, [3])
+  follower.onMade(10)
+  follower.onMade(20)
+  await turn()
+  t.strictSame(made, [3], 'one at a time')
+  go()
+  await turn()
+  t.strictSame(made, [3, 20], 'what is behind an older place is no longer of use')
+  go()
+  await turn()
+  follower.onMade(7)
+  await turn()
+  t.strictSame(made, [3, 20], 'nothing that costs much')
+  follower.onMade(8)
+  t.strictSame(made, [3, 20, 8])
+})
+
+t.test('ReaderFollower goes on behind a piece that cannot be made', async (t) => {
+  const tried: number[] = []
+  const follower = new ReaderFollower({
+    isWorthIt: () => true,
+    fill: (piece) => {
+      tried.push(piece)
+      return Promise.reject(new Error('gone'))
+    },
+  })
+  follower.onMade(1)
+  await turn()
+  follower.onMade(2)
+  await turn()
+  t.strictSame(tried, [1, 2])
+})
