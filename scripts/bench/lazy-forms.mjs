@@ -1,6 +1,13 @@
 // What a user waits for where an image of a registry can be read in parts: until it is mounted, until a program of it has answered,
 // until all of it was read; and what the registry has sent by then. Beside them, over the same link, the copy of the whole image
 // by skopeo, and what umoci then takes to unpack it.
+//
+// Where the time goes, of zstd:chunked and in processor time on a machine that was busy, which is about twice that of a quiet one:
+//
+//   mount, 2.2 s    0.6 the tables of contents, 8 MB of JSON; 0.4 the tree; 0.3 compiling undici (0.1 were it a part of the bundle,
+//                   as a trial showed); 0.15 the system's certificates, for the https that is tried first
+//   import numpy    some 50 misses that follow one another, each 20 ms on the line, 36 ms for half a megabyte, 10 to 30 to unpack
+//                   and hash: fewer bytes for a miss are what is left to gain. A smaller read-ahead of the kernel gains nothing.
 
 import { cpSync, existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
