@@ -9,13 +9,15 @@
 //   was aborted, no watches left, or a root directory that we may not read.
 //
 // fs.watch looks the path up on the JavaScript thread, which must never wait for a request to the filesystem that the
-// same thread serves. access(2), done before on a thread of the pool, makes the kernel hold the root's attributes,
-// for ever; only if it succeeded the watch asks nothing.
+// same thread serves. test(1), run before, makes the kernel hold the root's attributes, for ever; only if it succeeded the
+// watch asks nothing. No thread of ours may do that: when this process is killed meanwhile it would wait, with the
+// descriptor of /dev/fuse open, for an answer that nobody gives, and neither it nor the connection would ever end.
 
-import { constants, watch, type FSWatcher } from 'node:fs'
-import { access, readdir, readFile, readlink } from 'node:fs/promises'
+import { watch, type FSWatcher } from 'node:fs'
+import { readdir, readFile, readlink } from 'node:fs/promises'
 import { log } from '../logger.js'
 import { messageOf, systemErrorCode } from '../errors.js'
+import { runTool } from './run-tool.js'
 
 const FUSE_DEVICE = '/dev/fuse'
 const POLL_MS = 1000
@@ -76,7 +78,8 @@ async function isOpen(descriptor: string | undefined): Promise<boolean> {
 
 async function watchRoot(mountpoint: string): Promise<FSWatcher | undefined> {
   try {
-    await access(mountpoint, constants.R_OK)
+    const { status, message } = await runTool('test', ['-r', mountpoint])
+    if (status !== 0) throw new Error(message)
     const watcher = watch(mountpoint, { persistent: false })
     watcher.on('error', (error) => {
       log.debug({ error: messageOf(error) }, 'Lost the watch on the mount point')

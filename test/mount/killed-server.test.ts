@@ -22,9 +22,17 @@ import { listMounts } from '../../src/mount/list-mounts.js'
 import { mountAt, readMountinfo } from '../../src/mount/mountinfo.js'
 import { contiguous, directory } from '../helpers/erofs-tree.js'
 import { DRIVER_CASES, eachDriver, type DriverCase } from '../helpers/mount-drivers.js'
-import { memoryDevice, run, scratchDirectory, serve, targetOf } from '../helpers/with-mount.js'
+import {
+  memoryDevice,
+  rootSkipReason,
+  run,
+  scratchDirectory,
+  serve,
+  targetOf,
+} from '../helpers/with-mount.js'
 
 const SERVER = fileURLToPath(new URL('../helpers/serve-big.js', import.meta.url))
+const STUCK_SERVER = fileURLToPath(new URL('../helpers/serve-stuck.js', import.meta.url))
 const READERS = 8
 const IN_TIME_MS = 1000
 const ERRORS = ['EIO', 'ENOTCONN', 'ECONNABORTED']
@@ -148,6 +156,25 @@ eachDriver(
     await kill(started)
     t.match(mountAt(await readMountinfo(), started.mountpoint), { fsType: known.fsType })
     await checkCleanedUp(t, started)
+  },
+)
+
+// A thread that waits for an answer of its own process would keep the connection, and so itself, for ever.
+t.test(
+  'fuse-native: killed before it has answered for its own root, it ends',
+  { skip: rootSkipReason() },
+  async (t) => {
+    const mountpoint = scratchDirectory(t)
+    const child = spawn(process.execPath, [STUCK_SERVER, mountpoint], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    t.match(String((await once(child.stdout, 'data'))[0]), 'asked')
+    const exit = once(child, 'exit')
+    child.kill('SIGKILL')
+    const ended = await Promise.race([exit.then(() => true), sleep(10_000, false)])
+    t.ok(ended, 'ended')
+    if (!ended) await run(['umount', '-f', mountpoint])
+    await exit
   },
 )
 
