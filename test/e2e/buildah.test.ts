@@ -7,7 +7,7 @@ import { buildLazyLayer, lazyFile } from '../helpers/build-stargz.js'
 import { cliFixture } from '../helpers/cli-fixture.js'
 import { missingTool, startDockerRegistry } from '../helpers/docker-registry.js'
 import { contentOf, describeMounted, runTool } from '../helpers/mounted-tree.js'
-import { layerLikeBytes } from '../helpers/native-addon.js'
+import { addonSkipReason, layerLikeBytes, slownessLine } from '../helpers/native-addon.js'
 import { whyNoMounts } from '../helpers/run-cli.js'
 import { sampleMembers } from '../layer/lazy.js'
 
@@ -41,7 +41,7 @@ t.test('zstd:chunked as buildah pushes it to docker-registry', { skip }, async (
   const mountpoint = fixture.mountpoint()
   const mounted = await fixture.ocimount([name, mountpoint])
   t.equal(mounted.status, 0, mounted.stderr)
-  t.notMatch(mounted.stderr, /warning/)
+  t.notMatch(mounted.stderr.replace(slownessLine('mounted'), ''), /warning/)
   const cached = join(fixture.env['OCIMOUNT_CACHE_DIR'] ?? '', 'layers')
   t.match(readdirSync(cached), [/^toc-sha256-/], 'it is read in parts')
   t.ok((await contentOf(join(mountpoint, 'big'))).equals(big))
@@ -55,6 +55,9 @@ t.test('zstd:chunked as buildah pushes it to docker-registry', { skip }, async (
   const blob = join(layout, manifest.layers[0]?.digest.slice('sha256:'.length) ?? '')
   const unpacked = fixture.mountpoint('unpacked')
   await runTool('sh', ['-c', `zstd -dc ${blob} | tar -xp -C ${unpacked}`])
-  t.equal(await describeMounted(mountpoint), await describeMounted(unpacked))
+  const want = await describeMounted(unpacked)
+  // The driver fuse-native shows no time before 1970.
+  const shown = addonSkipReason() === false ? want : want.replace(/ -\d+\.\d+ /g, ' 0.0000000000 ')
+  t.equal(await describeMounted(mountpoint), shown)
   t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
 })
