@@ -46,25 +46,37 @@ await build({
 rmSync(program, { recursive: true, force: true })
 mkdirSync(program, { recursive: true })
 writeFileSync(join(program, 'package.json'), '{ "type": "commonjs" }\n')
+// Large and seldom needed: a bundle of its own, loaded when it is asked for, and compiled like the others.
+const undici = {
+  name: 'undici',
+  setup({ onResolve }) {
+    onResolve({ filter: /^undici$/ }, () => ({ path: './undici.js', external: true }))
+  },
+}
 const inputs = [
   // What it only names, the commands, is in a bundle of its own.
-  await bundle(['src/cli/main.ts'], ['./command.js', './*-command.js']),
+  await bundle({ main: 'src/cli/main.ts' }, { external: ['./command.js', './*-command.js'] }),
   await bundle(
-    ['src/cli/command.ts', 'src/cli/server-main.ts', 'src/layer/layer-worker.ts'],
-    external,
+    {
+      command: 'src/cli/command.ts',
+      'server-main': 'src/cli/server-main.ts',
+      'layer-worker': 'src/layer/layer-worker.ts',
+    },
+    { external, plugins: [undici] },
   ),
+  await bundle({ undici: 'node_modules/undici/index.js' }),
 ]
 writeFileSync(join(root, 'dist/LICENSES'), licensesOf(inputs.flat()))
 
 /** Bundles each entry, with a launcher; gives the files that they were made of. */
-async function bundle(entryPoints, external) {
+async function bundle(entryPoints, options) {
   const { metafile } = await build({
     ...COMMON,
     entryPoints,
     outdir: 'dist/program',
     entryNames: '[name]-[hash].bundle',
     format: 'cjs',
-    external,
+    ...options,
     // The engine forgets for compiled code who is to import for it.
     supported: { 'dynamic-import': false },
     define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },

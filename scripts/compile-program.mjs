@@ -31,6 +31,7 @@ async function compileAll() {
     command: [[]],
     'server-main': [SERVER_FLAGS],
     'layer-worker': [[], SERVER_FLAGS],
+    undici: [[], SERVER_FLAGS],
   }
   const program = join(dist, 'program')
   const files = readdirSync(program)

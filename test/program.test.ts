@@ -30,6 +30,8 @@ t.test('what was compiled is what the engine takes', (t) => {
     ['server-main', SERVER_FLAGS],
     ['layer-worker', []],
     ['layer-worker', SERVER_FLAGS],
+    ['undici', []],
+    ['undici', SERVER_FLAGS],
   ] as const) {
     const bundle = readdirSync(PROGRAM).find((file) => isBundleOf(name, file)) ?? 'none'
     const args = [...flags, '-e', check, join(PROGRAM, bundle)]
