@@ -44,9 +44,11 @@ async function compileAll() {
 
 function compile(path) {
   const name = `${path}.${cachedDataVersionTag()}`
+  const temporary = `${name}.${process.pid}.new`
   setFlagsFromString('--no-lazy')
   const script = new Script(readFileSync(path, 'latin1'), { filename: path })
   setFlagsFromString('--lazy')
-  writeFileSync(`${name}.new`, script.createCachedData())
-  renameSync(`${name}.new`, name)
+  // The engine compares lengths and looks at no byte: from half a file, as a power cut leaves it, it would crash for ever after.
+  writeFileSync(temporary, script.createCachedData(), { flush: true })
+  renameSync(temporary, name)
 }
