@@ -109,7 +109,7 @@ async function* readOnce(
     }
     if (done < end) throw cut(request, response, 'ended the answer early')
   } catch (error) {
-    throw transport.failure(what, response.url, error, signal)
+    throw response.failure(error)
   } finally {
     discard(response)
   }

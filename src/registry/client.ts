@@ -112,11 +112,7 @@ export class RegistryClient {
         headers: { accept: MANIFEST_TYPES, 'accept-encoding': 'identity' },
         signal,
       })
-      try {
-        return await readManifest(response, digest, what)
-      } catch (error) {
-        throw this.#transport.failure(what, response.url, error, signal)
-      }
+      return readManifest(response, digest, what)
     })
   }
 

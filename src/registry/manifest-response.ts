@@ -38,8 +38,7 @@ export const MANIFEST_TYPES = [OCI_INDEX, DOCKER_MANIFEST_LIST, OCI_MANIFEST, DO
 /**
  * Reads an answer to the question for a manifest. `what` follows "Cannot ".
  *
- * @throws OcimountError `DIGEST_MISMATCH`, `LIMIT_EXCEEDED`; RegistryError for a packed body; and whatever the connection fails
- *   with
+ * @throws OcimountError `DIGEST_MISMATCH`, `LIMIT_EXCEEDED`; RegistryError for a packed body; as {@link readBody}
  */
 export async function readManifest(
   response: HttpResponse,

@@ -59,6 +59,8 @@ export interface HttpResponse {
   readonly body: Readable
   /** How long {@link readBody} may take. */
   readonly documentMs: number
+  /** Gives the error for a body that broke off, in words of the request. */
+  failure(error: unknown): OcimountError
 }
 
 export interface TransportOptions {
@@ -109,14 +111,15 @@ export class Transport {
         header: (name) => (headers[name] === undefined ? undefined : all(name).join(', ')),
         body,
         documentMs: this.timeouts.documentMs,
+        failure: (error) => this.#failure(what, url, error, signal),
       }
     } catch (error) {
-      throw this.failure(what, url, error, signal)
+      throw this.#failure(what, url, error, signal)
     }
   }
 
   /** Gives the error for a connection that failed, at its start or while a body came. */
-  failure(what: string, url: URL, error: unknown, signal: AbortSignal | undefined): OcimountError {
+  #failure(what: string, url: URL, error: unknown, signal: AbortSignal | undefined): OcimountError {
     if (error instanceof OcimountError) return error
     if (signal?.aborted === true) {
       return new OcimountError('INTERRUPTED', `Cannot ${what}: it was interrupted`, {
@@ -175,7 +178,8 @@ const MAX_CONNECTIONS = 8
 /**
  * Reads a document up to a limit; undefined when it is longer.
  *
- * @throws whatever the connection fails with, and when a server takes its time with what fits in a few packets
+ * @throws RegistryError `REGISTRY_UNAVAILABLE` for a connection that fails, and for a server that takes its time with what fits in a
+ *   few packets; OcimountError `INTERRUPTED`
  */
 export async function readBody(response: HttpResponse, limit: number): Promise<Buffer | undefined> {
   const { body, documentMs } = response
@@ -194,6 +198,8 @@ export async function readBody(response: HttpResponse, limit: number): Promise<B
       chunks.push(chunk)
     }
     return Buffer.concat(chunks)
+  } catch (error) {
+    throw response.failure(error)
   } finally {
     clearTimeout(timer)
   }

@@ -198,7 +198,7 @@ export class FaultRegistry {
       )
       return
     }
-    if (kind === 'token') await this.#giveToken(request, body, response)
+    if (kind === 'token') await this.#giveToken(request, body, response, fault)
     else if (kind === 'storage') await this.#giveStored(seen, response, fault)
     else if (!this.#isAllowed(seen)) await this.#challenge(response)
     else if (kind === 'manifest') await this.#giveManifest(seen, response, fault)
@@ -234,6 +234,7 @@ export class FaultRegistry {
     request: IncomingMessage,
     body: string,
     response: ServerResponse,
+    fault: Fault,
   ): Promise<void> {
     const { users, identityToken, lifeMs = 60_000, expiresIn } = this.options.auth ?? {}
     const form = new URLSearchParams(body)
@@ -254,7 +255,7 @@ export class FaultRegistry {
     const token = randomBytes(12).toString('hex')
     this.#tokens.set(token, Date.now() + lifeMs)
     const answer = { token, ...(expiresIn === undefined ? {} : { expires_in: expiresIn }) }
-    await this.#send(response, 200, {}, Buffer.from(JSON.stringify(answer)), {})
+    await this.#send(response, 200, {}, Buffer.from(JSON.stringify(answer)), fault)
   }
 
   async #giveManifest(seen: SeenRequest, response: ServerResponse, fault: Fault): Promise<void> {

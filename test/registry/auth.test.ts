@@ -182,6 +182,27 @@ t.test('tokens', async (t) => {
   }
 })
 
+t.test('a token that breaks off', async (t) => {
+  const registry = await FaultRegistry.start(t, {
+    auth: { kind: 'bearer' },
+    fault: ({ kind, repeats }) => (kind === 'token' && repeats < 2 ? { cutAfter: 5 } : undefined),
+  })
+  registry.pushBlob(blob)
+  t.ok(
+    (await readAll(client(t, `${registry.host}/org/app`), blob)).equals(blob),
+    'is asked for again',
+  )
+
+  registry.options = {
+    auth: { kind: 'bearer' },
+    fault: ({ kind }) => (kind === 'token' ? { cutAfter: 5 } : undefined),
+  }
+  await t.rejects(readAll(client(t, `${registry.host}/org/app`), blob), {
+    code: 'REGISTRY_UNAVAILABLE',
+    message: /^Cannot get a token for /,
+  })
+})
+
 t.test('name and password, and not those of anybody else', async (t) => {
   const registry = await FaultRegistry.start(t, {
     auth: { kind: 'basic', users: { me: PASSWORD } },

@@ -197,6 +197,7 @@ t.test('a registry in trouble is no registry without referrers', async (t) => {
   const cases: readonly [Fault, string, RegExp][] = [
     [{ status: 503 }, 'REGISTRY_UNAVAILABLE', /is not available/],
     [{ status: 403 }, 'REGISTRY_DENIED', /refuses/],
+    [{ status: 200, body: index([]), cutAfter: 10 }, 'REGISTRY_UNAVAILABLE', /^Cannot list what/],
     [{ status: 200, body: 'no list' }, 'IMAGE_INVALID', /./],
     [{ status: 200, body: SUBJECT }, 'IMAGE_INVALID', /./],
     [{ status: 200, body: Buffer.alloc(9 * 1024 * 1024, ' ') }, 'LIMIT_EXCEEDED', /larger than/],
