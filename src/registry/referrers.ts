@@ -117,12 +117,14 @@ async function listByTag(
   const page = await getPage(source, `manifests/${referrersTag(subject)}`, signal)
   if (page === undefined) return []
   try {
-    return parseImageIndex(page.bytes).manifests.slice(0, MAX_REFERRERS)
+    const { manifests } = parseImageIndex(page.bytes)
+    if (manifests.length <= MAX_REFERRERS) return manifests
   } catch (error) {
     // Somebody uses the tag for something else (checklist E-092).
     if (isOcimountError(error, ...UNUSABLE)) return []
     throw error
   }
+  throw tooMany(source, `${MAX_REFERRERS} entries`)
 }
 
 /** Gives the tag under which referrers are kept where there is no list of them (checklist E-091). */

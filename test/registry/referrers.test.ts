@@ -182,6 +182,17 @@ t.test('a registry without such a list has a tag', async (t) => {
   }
 })
 
+t.test('more than anybody can look at is told, by tag too', async (t) => {
+  const item = referrer('a/sbom')
+  const many = index(Array.from({ length: 1001 }, () => item))
+  const tooMany = { code: 'LIMIT_EXCEEDED', message: /more than 1000 entries/ }
+  const listing = await setUp(t, [item], () => ({ status: 200, body: many }))
+  await t.rejects(listing.from.listReferrers(subject), tooMany)
+  const tagging = await setUp(t, [item], () => ({ status: 404 }))
+  tagging.registry.pushManifest('org/app', many, OCI.index, referrersTag(subject))
+  await t.rejects(tagging.from.listReferrers(subject), tooMany)
+})
+
 t.test('referrersTag()', (t) => {
   t.equal(referrersTag(subject), subject.replace(':', '-'))
   const sha512 = parseDigest(`sha512:${'ab'.repeat(64)}`)
