@@ -70,8 +70,9 @@ export class ConfigTable {
     return unusable(this.path, `${field}: ${why}`)
   }
 
+  /** What JSON says is null is not there. */
   #get(name: string): unknown {
-    return Object.hasOwn(this.#fields, name) ? this.#fields[name] : undefined
+    return Object.hasOwn(this.#fields, name) ? (this.#fields[name] ?? undefined) : undefined
   }
 
   #table(name: string, value: unknown): ConfigTable {
@@ -98,7 +99,13 @@ export function readToml(path: string): Promise<ConfigTable | undefined> {
  * @throws RegistryError `REGISTRY_DENIED`
  */
 export function readJson(path: string): Promise<ConfigTable | undefined> {
-  return readTable(path, JSON.parse, HIDDEN)
+  return readTable(path, parseJson, HIDDEN)
+}
+
+/** As Docker reads it: an empty file says nothing, and a byte order mark in front is no part of it. */
+function parseJson(text: string): unknown {
+  const json = text.replace(/^\uFEFF/, '')
+  return json.trim() === '' ? {} : JSON.parse(json)
 }
 
 async function readTable(

@@ -289,6 +289,9 @@ t.test('daemon.json', async (t) => {
     t.match(found, [{ host: domain, scheme: 'https', skipVerify: false }])
     t.equal(found.length, 1, 'mirrors are for Docker Hub alone')
   }
+  for (const nothing of ['', ' \n', '\uFEFF{}', '{"registry-mirrors":null}']) {
+    t.match(await find(nothing, 'docker.io'), [{ host: 'registry-1.docker.io' }], 'as dockerd')
+  }
   for (const [wrong, why] of [
     ['{', /^Cannot use the configuration [^\n]+$/],
     ['[]', /it is not a table/],
