@@ -64,11 +64,19 @@ export async function mountOverlay(request: OverlayRequest): Promise<MountEntry>
   const why = await plainMount(what)
   if (why !== undefined) {
     const isDenied = /permission|permitted|superuser/i.test(why)
-    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, why)
+    throw failed(isDenied ? 'MOUNT_DENIED' : 'MOUNT_FAILED', request, why + hintFor(why, directory))
   }
   const entry = mountAt(await readMountinfo(), mountpoint)
   if (entry?.fsType === 'overlay') return entry
   throw failed('MOUNT_FAILED', request, 'the overlay vanished at once')
+}
+
+/** The kernel answers with an errno, and says in its log alone what it means. */
+function hintFor(why: string, directory: string): string {
+  if (/invalid argument|wrong fs type/i.test(why))
+    return `; ${directory} may be on a filesystem that no overlay writes to, such as another overlay`
+  if (/argument list too long/i.test(why)) return `; the path of ${directory} is too long`
+  return ''
 }
 
 /** Escapes a path for the options of an overlay: commas end an option, colons separate lower directories. */

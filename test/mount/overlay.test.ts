@@ -83,9 +83,22 @@ eachDriver(
     const kept = join(scratchDirectory(t), ...Array.from({ length: 11 }, () => 'd'.repeat(200)))
     await t.rejects(serve(t, target(), { driver, writable: kept }), {
       code: 'MOUNT_FAILED',
-      message: /^Cannot stack a writable overlay at /,
+      message: /^Cannot stack a writable overlay at .*; the path of .* is too long$/,
     })
     t.equal((await readMountinfo()).length, before)
+  },
+)
+
+eachDriver(
+  t,
+  'mountRootfs() writable: a directory that no overlay writes to is named',
+  async (t, driver) => {
+    const other = await serve(t, target(), { driver, writable: true })
+    const kept = join(other.mountpoint, 'kept')
+    await t.rejects(serve(t, target(), { driver, writable: kept }), {
+      code: 'MOUNT_FAILED',
+      message: `${kept} may be on a filesystem that no overlay writes to`,
+    })
   },
 )
 
