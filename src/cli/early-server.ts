@@ -14,7 +14,9 @@ export interface ServerProcess {
 
 /** Starts the serving process when the arguments look like a mount; only a guess. */
 export function startServerEarly(args: readonly string[]): ServerProcess | undefined {
-  return looksLikeMount(args) ? spawnServer(args.includes('-'), isRun(args)) : undefined
+  if (!looksLikeMount(args)) return undefined
+  // What follows `--` is the container's: `-` there would have the server keep a pipe open that is not for it.
+  return spawnServer(ownArguments(args).includes('-'), isRun(args))
 }
 
 /**

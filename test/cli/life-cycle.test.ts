@@ -2,7 +2,7 @@
 
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
@@ -54,6 +54,18 @@ t.test('umount of what is busy is exit status 6, and -l detaches it', { skip }, 
   )
   inside.kill()
   t.ok(await becomes(() => !existsSync(`/proc/${pid}`)), 'the server goes when they leave')
+  await leavesNothing(t, fixture)
+})
+
+t.test('a server keeps no standard input that is not for it', { skip }, async (t) => {
+  const fixture = cliFixture(t)
+  const [image, bundle] = [writeSample(fixture.dir), join(fixture.dir, 'bundle')]
+  const made = await fixture.ocimount(['bundle', '-u', '0', image, bundle, '--', 'cat', '-'])
+  t.equal(made.status, 0, made.stderr)
+  const list = JSON.parse((await fixture.ocimount(['--json', 'list'])).stdout) as { pid: number }[]
+  t.equal(list.length, 1)
+  t.equal(readlinkSync(`/proc/${list[0]?.pid ?? 0}/fd/0`), '/dev/null')
+  t.match(await fixture.ocimount(['umount', bundle]), { status: 0 })
   await leavesNothing(t, fixture)
 })
 
