@@ -1,4 +1,4 @@
-// Runs mount(8), umount(8), fusermount3(1) and test(1). No shell is ever involved: a mount point may be named `$(reboot)`.
+// Runs mount(8), umount(8) and fusermount3(1). No shell is ever involved: a mount point may be named `$(reboot)`.
 
 import { execFile } from 'node:child_process'
 import { systemErrorCode } from '../errors.js'

@@ -10,14 +10,16 @@
 //
 // fs.watch looks the path up on the JavaScript thread, which must never wait for a request to the filesystem that the
 // same thread serves. test(1), run before, makes the kernel hold the root's attributes, for ever; only if it succeeded the
-// watch asks nothing. No thread of ours may do that: when this process is killed meanwhile it would wait, with the
-// descriptor of /dev/fuse open, for an answer that nobody gives, and neither it nor the connection would ever end.
+// watch asks nothing. Whoever does that must not have the descriptor of /dev/fuse, neither as a thread of ours nor by
+// inheritance: when this process is killed meanwhile, the connection would live for as long as that waits for an answer,
+// and that waits for as long as the connection lives.
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { watch, type FSWatcher } from 'node:fs'
-import { readdir, readFile, readlink } from 'node:fs/promises'
+import { open, readdir, readFile, readlink } from 'node:fs/promises'
 import { log } from '../logger.js'
 import { messageOf, systemErrorCode } from '../errors.js'
-import { runTool } from './run-tool.js'
 
 const FUSE_DEVICE = '/dev/fuse'
 const POLL_MS = 1000
@@ -30,7 +32,7 @@ export interface Session {
 /** Watches the session behind a fresh mount of this process, whose filesystem is `device`. */
 export async function watchSession(mountpoint: string, device: string): Promise<Session> {
   const descriptor = await findDescriptor(device)
-  const watcher = await watchRoot(mountpoint)
+  const watcher = descriptor === undefined ? undefined : await watchRoot(mountpoint, descriptor)
   const ended = new Promise<void>((resolve) => {
     // Neither keeps the process alive; the handles of fuse-native do.
     const timer = setInterval(() => {
@@ -76,10 +78,9 @@ async function isOpen(descriptor: string | undefined): Promise<boolean> {
   }
 }
 
-async function watchRoot(mountpoint: string): Promise<FSWatcher | undefined> {
+async function watchRoot(mountpoint: string, descriptor: string): Promise<FSWatcher | undefined> {
   try {
-    const { status, message } = await runTool('test', ['-r', mountpoint])
-    if (status !== 0) throw new Error(message)
+    await readAttributes(mountpoint, Number(descriptor))
     const watcher = watch(mountpoint, { persistent: false })
     watcher.on('error', (error) => {
       log.debug({ error: messageOf(error) }, 'Lost the watch on the mount point')
@@ -88,5 +89,20 @@ async function watchRoot(mountpoint: string): Promise<FSWatcher | undefined> {
   } catch (error) {
     log.debug({ error: messageOf(error) }, 'Cannot watch the mount point; it is looked at instead')
     return undefined
+  }
+}
+
+/** Has the kernel ask for the attributes of the root, by a process that has something else at the descriptor. */
+async function readAttributes(mountpoint: string, descriptor: number): Promise<void> {
+  const nothing = await open('/dev/null')
+  try {
+    const stdio = Array.from({ length: descriptor + 1 }, (_, place) =>
+      place === descriptor ? nothing.fd : 'ignore',
+    )
+    const child = spawn('test', ['-r', mountpoint], { stdio })
+    const [status] = (await once(child, 'exit')) as [number | null]
+    if (status !== 0) throw new Error('it may not be read')
+  } finally {
+    await nothing.close()
   }
 }
