@@ -3,7 +3,7 @@
 //
 //   dist/*.js            the library: modules that share chunks
 //   dist/program/*.js    the command: each entry one script of its own, which src/launcher.ts runs with the code that was compiled
-//                        when it was installed (scripts/compile-program.mjs), 20 ms more that nobody waits for
+//                        when it was installed (scripts/compile-program.mjs)
 //
 // The entries of either lie in one directory, so that `new URL('./layer-worker.js', import.meta.url)` means the same in every file.
 

@@ -1,8 +1,8 @@
 // Compiles the command for the Node.js that runs this, called when the package is built and when it is installed. The engine would
-// else compile every function when it is first called, in every process, and a mount is two of them: 110 ms of processor time of the
-// 220 that a command takes beyond what Node.js itself does.
+// else compile every function when it is first called, in every process, and a mount is two of them: of the processor time of
+// `ocimount ls` with a full cache, 0.33 s, and 0.11 s of Node.js itself, it saves 0.09 s.
 //
-// What is compiled lies beside its bundle, under the engine's tag: the engine takes it for no other bundle, version or flags. It
+// What is compiled lies beside its bundle, whose name has a hash of it, under the engine's tag, which has version and flags. This
 // never fails, since everything works without, and in a checkout there may be nothing to compile yet.
 
 import { execFileSync } from 'node:child_process'

@@ -1,6 +1,6 @@
 // Runs one script of the command, as the same file did before bundling: `BUNDLE`, which lies beside this. What the engine had
 // compiled of it is there under the tag of the engine and its flags (scripts/compile-program.mjs); without it, as after a change of
-// Node.js, the script is compiled as it runs, which takes a fifth of a second mount longer.
+// Node.js, the script is compiled as it runs, which takes longer.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -7,6 +7,7 @@ import type { MountFlags } from './driver.js'
 import { formatIdMap, type IdMaps } from './id-maps.js'
 import { isOurMount, mountAt, readMountinfo, type MountEntry } from './mountinfo.js'
 import { nativeFlags } from './native-server.js'
+import { flagWords } from './plain-mount.js'
 import { runTool } from './run-tool.js'
 
 export interface BindRequest {
@@ -67,9 +68,7 @@ async function bind({ source, mountpoint, flags, idMaps }: BindRequest): Promise
     }
   }
   if (idMaps !== undefined) throw new Error('without the addon owners of files cannot be shifted')
-  const { suid, dev, noexec } = nativeFlags(flags)
-  const options = ['bind', 'ro', suid ? 'suid' : 'nosuid', dev ? 'dev' : 'nodev']
-  if (noexec) options.push('noexec')
+  const options = ['bind', 'ro', ...flagWords(flags)]
   const result = await runTool('mount', ['-o', options.join(','), '--', source, mountpoint])
   if (result.status !== 0) throw new Error(result.message)
 }

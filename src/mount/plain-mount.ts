@@ -30,9 +30,13 @@ export async function plainMount(request: PlainMountRequest): Promise<string | u
       return messageOf(error)
     }
   }
-  const { suid, dev, noexec } = nativeFlags(flags)
-  const words = [suid ? 'suid' : 'nosuid', dev ? 'dev' : 'nodev', ...(noexec ? ['noexec'] : [])]
-  const list = [...options, ...words].join(',')
+  const list = [...options, ...flagWords(flags)].join(',')
   const result = await runTool('mount', ['-t', type, '-o', list, '--', source, mountpoint])
   return result.status === 0 ? undefined : result.message
+}
+
+/** The flags as mount(8) takes them. */
+export function flagWords(flags: PlainMountRequest['flags']): string[] {
+  const { suid, dev, noexec } = nativeFlags(flags)
+  return [suid ? 'suid' : 'nosuid', dev ? 'dev' : 'nodev', ...(noexec ? ['noexec'] : [])]
 }

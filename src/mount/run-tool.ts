@@ -17,18 +17,13 @@ const PATH_FALLBACK = '/usr/sbin:/usr/bin:/sbin:/bin'
 const TOOL_TIMEOUT_MS = 60_000
 
 /** Runs a tool to its end; a tool that fails is a result, not an exception. */
-export async function runTool(
-  tool: string,
-  args: readonly string[],
-  cwd?: string,
-): Promise<ToolResult> {
+export async function runTool(tool: string, args: readonly string[]): Promise<ToolResult> {
   const path = [process.env['PATH'], PATH_FALLBACK].filter(Boolean).join(':')
   return new Promise((resolve) => {
     const options = {
       // The messages are matched against.
       env: { PATH: path, LC_ALL: 'C' },
       timeout: TOOL_TIMEOUT_MS,
-      cwd,
     }
     execFile(tool, args, options, (error, _stdout, stderr) => {
       const message = stderr.trim().replaceAll('\n', '; ')
