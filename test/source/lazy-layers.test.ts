@@ -4,6 +4,7 @@
 import { rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import t, { type Test } from 'tap'
+import type { Cache } from '../../src/cache/cache.js'
 import { buildRootfs, type Rootfs } from '../../src/rootfs/build-rootfs.js'
 import { openImage } from '../../src/source/open-image.js'
 import { buildImage } from '../helpers/build-image.js'
@@ -184,17 +185,7 @@ t.test('what the cache knew of a layer and vanishes: pulled whole, and it says s
   const built = buildImage({ layers: [{ compression: 'gzip', ...layer }], platform })
   registry.push('org/app', built, 'v1')
   const cache = await testCache(t)
-  const open = async (): Promise<Rootfs> => {
-    const image = await openImage(`${registry.host}/org/app:v1`, {
-      cache,
-      registry: registryOptions,
-    })
-    t.teardown(() => image.close())
-    const rootfs = await buildRootfs(image, { cache })
-    t.teardown(() => rootfs.close())
-    return rootfs
-  }
-  const first = await open()
+  const first = await openPushed(t, registry, cache)
   const [layerId = ''] = first.info.layerIds
   await first.close()
   rmSync(dirname(cache.rootfsPath(0, first.key)).replace(/v0$/, ''), { recursive: true })
@@ -204,7 +195,7 @@ t.test('what the cache knew of a layer and vanishes: pulled whole, and it says s
   registry.options = {
     fault: ({ range }) => (range !== undefined && ++ranges > 1 ? { ignoreRange: true } : undefined),
   }
-  const again = await open()
+  const again = await openPushed(t, registry, cache)
   t.match(again.layers, [
     { mode: 'streamed', warning: /is pulled whole: its registry gives no parts of blobs/ },
   ])
@@ -218,15 +209,20 @@ t.test('a table that the cache knows says nothing of an empty blob', async (t) =
   const open = async (stored: Buffer): Promise<Rootfs> => {
     const spec = { compression: 'gzip', ...layer, stored } as const
     registry.push('org/app', buildImage({ layers: [spec], platform }), 'v1')
-    const image = await openImage(`${registry.host}/org/app:v1`, {
-      cache,
-      registry: registryOptions,
-    })
-    t.teardown(() => image.close())
-    const rootfs = await buildRootfs(image, { cache })
-    t.teardown(() => rootfs.close())
-    return rootfs
+    return openPushed(t, registry, cache)
   }
   t.match((await open(layer.stored)).layers, [{ mode: 'lazy' }])
   await t.rejects(open(Buffer.alloc(0)), { code: 'DIGEST_MISMATCH' })
 })
+
+/** Opens what is pushed as `org/app:v1`, until the test ends. */
+async function openPushed(t: Test, registry: FaultRegistry, cache: Cache): Promise<Rootfs> {
+  const image = await openImage(`${registry.host}/org/app:v1`, {
+    cache,
+    registry: registryOptions,
+  })
+  t.teardown(() => image.close())
+  const rootfs = await buildRootfs(image, { cache })
+  t.teardown(() => rootfs.close())
+  return rootfs
+}
