@@ -17,12 +17,16 @@ export interface PlainMountRequest {
   readonly flags: Pick<MountFlags, 'suid' | 'dev' | 'noexec'>
 }
 
+/** Of the options the kernel reads a page, of 4 KiB where they are smallest, and drops the end without a word. */
+const MAX_DATA = 4096
+
 /** Mounts it; gives what was wrong where that failed, in the words of the system. */
 export async function plainMount(request: PlainMountRequest): Promise<string | undefined> {
   const { type, source, mountpoint, options, flags } = request
+  const data = options.join(',')
+  if (Buffer.byteLength(data) >= MAX_DATA) return 'mount: Argument list too long'
   const native = loadNative()
   if (native !== undefined) {
-    const data = options.join(',')
     try {
       await native.plainMount({ type, source, mountpoint, data, flags: nativeFlags(flags) })
       return undefined
@@ -30,7 +34,7 @@ export async function plainMount(request: PlainMountRequest): Promise<string | u
       return messageOf(error)
     }
   }
-  const list = [...options, ...flagWords(flags)].join(',')
+  const list = [data, ...flagWords(flags)].join(',')
   const result = await runTool('mount', ['-t', type, '-o', list, '--', source, mountpoint])
   return result.status === 0 ? undefined : result.message
 }
