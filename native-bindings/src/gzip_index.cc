@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "gzip_inflater.h"
+#include "sha256_pair.h"
 
 namespace ocimount {
 
@@ -23,6 +24,8 @@ class GzipPass {
         request_(owner->request_),
         inflater_(request_, &pipes_, owner->is_stopped_),
         blob_hash_(request_.blob_hash),
+        hashes_pair_(request_.may_accelerate && request_.device_hash == HashKind::kSha256 &&
+                     Sha256Pair::IsSupported()),
         device_hash_(request_.device_hash) {}
 
   GzipIndexOutcome Run() {
@@ -96,17 +99,27 @@ class GzipPass {
 
   void HashDevice() {
     while (auto piece = pipes_.device_hash.Take()) {
-      device_hash_.Update((*piece)->bytes.get(), (*piece)->size);
+      const Buffer& output = **piece;
+      if (hashes_pair_) {
+        KeepPieceDigest(pair_hash_.AddPiece(output.bytes.get(), output.size));
+      } else {
+        device_hash_.Update(output.bytes.get(), output.size);
+      }
     }
   }
 
+  /// Where the thread that hashes the device does not do it in passing.
   void HashPieces() {
     ShaDigest hash(HashKind::kSha256);
     while (auto piece = pipes_.piece_hash.Take()) {
+      if (hashes_pair_) continue;
       hash.Update((*piece)->bytes.get(), (*piece)->size);
-      const std::vector<uint8_t> digest = hash.Finish();
-      piece_digests_.insert(piece_digests_.end(), digest.begin(), digest.end());
+      KeepPieceDigest(hash.Finish());
     }
+  }
+
+  void KeepPieceDigest(const std::vector<uint8_t>& digest) {
+    piece_digests_.insert(piece_digests_.end(), digest.begin(), digest.end());
   }
 
   void WriteSpans() {
@@ -158,7 +171,7 @@ class GzipPass {
       outcome.status = GzipIndexStatus::kAborted;
       outcome.message = "stopped";
     } else {
-      outcome.device_digest = device_hash_.Finish();
+      outcome.device_digest = hashes_pair_ ? pair_hash_.Finish() : device_hash_.Finish();
       outcome.spans = spans_.TakeSpans();
       outcome.windows = spans_.TakeWindows();
       outcome.piece_digests = std::move(piece_digests_);
@@ -175,6 +188,9 @@ class GzipPass {
   // Each belongs to one thread until all have ended.
   GzipInflater inflater_;
   ShaDigest blob_hash_;
+  /// Whether the device and its pieces are hashed by one thread with `pair_hash_`.
+  const bool hashes_pair_;
+  Sha256Pair pair_hash_;
   ShaDigest device_hash_;
   std::vector<uint8_t> piece_digests_;
   SpanWriter spans_;

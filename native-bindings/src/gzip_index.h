@@ -6,7 +6,7 @@
 //
 // Each arrow is a bounded queue between two threads and the buffers come from two pools, so memory
 // does not grow with the blob. Inflating is the longest of them; on two processors the others fit
-// beside it. The blob may still be coming in: pread waits for what is not there yet.
+// beside it. Where the processor can, both hashes of the output are made at once (sha256_pair.h). The blob may still be coming in: pread waits for what is not there yet.
 #pragma once
 
 #include <atomic>
@@ -39,6 +39,8 @@ struct GzipIndexRequest {
   /// Least bytes of output between two checkpoints; at least kWindowSize.
   uint64_t span_size = kPieceSize;
   uint64_t max_output = 0;
+  /// Whether crc32.h and sha256_pair.h may be used where the processor can; tests say no.
+  bool may_accelerate = true;
 };
 
 enum class GzipIndexStatus { kDone, kCorrupt, kTruncated, kTooLarge, kAborted, kIoError };

@@ -45,17 +45,21 @@ void GzipInflater::InflateMembers() {
     if (is_member_done) {
       if (*stream_.next_in == 0) return TakePadding();
       inflateReset(&stream_);
+      StartMember();
       if (IsSpanLongEnough()) StartSpan(SpanKind::kMember, 0);
       is_member_done = false;
     }
     // With no room left inflate() still runs on to where the next byte is due, past boundaries: the
     // span's last byte has to be made by a call that stops at them.
-    const bool stops_at_boundary = SpanOutput() + 1 >= span_size_;
+    const bool stops_at_boundary = is_in_header_ || SpanOutput() + 1 >= span_size_;
     const int result = InflateSome(stops_at_boundary);
     if (device_size_ > request_.max_output) {
       return Fail(GzipIndexStatus::kTooLarge, "it inflates to more than is allowed");
     }
+    if (is_in_header_ && (stream_.data_type & kAtBoundary) != 0) EndHeader();
     if (result == Z_STREAM_END) {
+      const char* why = CheckTrailer();
+      if (why != nullptr) return Fail(GzipIndexStatus::kCorrupt, why);
       is_member_done = true;
     } else if (result == Z_MEM_ERROR) {
       return Fail(GzipIndexStatus::kIoError, "no memory");
@@ -76,6 +80,7 @@ bool GzipInflater::HasInput() {
     PutSpanBytes();
     std::optional<SharedBuffer> chunk = pipes_.input.Take();
     if (!chunk) return false;
+    last_ = Last();
     chunk_ = std::move(*chunk);
     passed_ = 0;
     stream_.next_in = chunk_->bytes.get();
@@ -98,9 +103,42 @@ int GzipInflater::InflateSome(bool stops_at_boundary) {
   stream_.avail_out = static_cast<uInt>(room);
   const int result = inflate(&stream_, stops_at_boundary ? Z_BLOCK : Z_NO_FLUSH);
   const size_t made = static_cast<size_t>(room) - stream_.avail_out;
+  if (makes_crc_) crc_ = FoldCrc32(crc_, piece_->bytes.get() + piece_->size, made);
   piece_->size += made;
   device_size_ += made;
   return result;
+}
+
+void GzipInflater::StartMember() {
+  is_in_header_ = true;
+  crc_ = 0;
+  member_start_ = device_size_;
+  inflateValidate(&stream_, 1);
+}
+
+void GzipInflater::EndHeader() {
+  is_in_header_ = false;
+  if (makes_crc_) inflateValidate(&stream_, 0);
+}
+
+/// At a member's end: gives what is wrong with it, in zlib's words, or null.
+const char* GzipInflater::CheckTrailer() const {
+  if (!makes_crc_) return nullptr;
+  const Trailer trailer = Last();
+  if (LoadLittle(trailer.data(), 4) != crc_) return "incorrect data check";
+  const auto size = static_cast<uint32_t>(device_size_ - member_start_);
+  return LoadLittle(trailer.data() + 4, 4) == size ? nullptr : "incorrect length check";
+}
+
+/// Gives the last bytes that were taken.
+GzipInflater::Trailer GzipInflater::Last() const {
+  Trailer last = last_;
+  if (chunk_ == nullptr) return last;
+  const size_t taken = chunk_->size - stream_.avail_in;
+  const size_t count = std::min(taken, last.size());
+  memmove(last.data(), last.data() + count, last.size() - count);
+  memcpy(last.data() + last.size() - count, chunk_->bytes.get() + taken - count, count);
+  return last;
 }
 
 void GzipInflater::TakePadding() {

@@ -4,11 +4,15 @@
 // end; anything else there is damage, as src/compression/gunzip.ts has it. Until a span is long
 // enough zlib runs freely, and from then on stops at each deflate block's boundary: the first one
 // that is not in a member's last block is the next checkpoint.
+//
+// Where the processor can, the member's CRC is made here (crc32.h) and zlib checks no more than the
+// header.
 #pragma once
 
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -17,6 +21,7 @@
 
 #include "bounded_queue.h"
 #include "buffer_pool.h"
+#include "crc32.h"
 #include "gzip_index.h"
 #include "span_record.h"
 #include "span_writer.h"
@@ -69,7 +74,8 @@ class GzipInflater {
       : request_(request),
         span_size_(std::max<uint64_t>(request.span_size, kWindowSize)),
         pipes_(*pipes),
-        is_stopped_(is_stopped) {}
+        is_stopped_(is_stopped),
+        makes_crc_(request.may_accelerate && CanFoldCrc32()) {}
   GzipInflater(const GzipInflater&) = delete;
   GzipInflater& operator=(const GzipInflater&) = delete;
   ~GzipInflater() {
@@ -83,9 +89,16 @@ class GzipInflater {
   uint64_t device_size() const { return device_size_; }
 
  private:
+  /// The CRC-32 and the size of what a member holds.
+  using Trailer = std::array<uint8_t, 8>;
+
   bool HasInput();
   void InflateMembers();
   int InflateSome(bool stops_at_boundary);
+  void StartMember();
+  void EndHeader();
+  const char* CheckTrailer() const;
+  Trailer Last() const;
   void TakePadding();
   bool IsAtCheckpoint() const;
   uint64_t SpanOutput() const { return device_size_ - span_start_; }
@@ -100,9 +113,16 @@ class GzipInflater {
   const uint64_t span_size_;
   GzipPipes& pipes_;
   const std::atomic<bool>& is_stopped_;
+  const bool makes_crc_;
 
   z_stream stream_ = {};
   bool is_open_ = false;
+  bool is_in_header_ = true;
+  uint32_t crc_ = 0;
+  uint64_t member_start_ = 0;
+  /// The last bytes of the chunks before.
+  Trailer last_{};
+
   SharedBuffer chunk_;
   /// What of the chunk was passed on with the spans.
   size_t passed_ = 0;

@@ -1,5 +1,6 @@
 #include "window_usage.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -55,7 +56,8 @@ class BitReader {
   int padded_ = 0;
 };
 
-/// A Huffman code as one table over the next 15 bits: symbol << 4 | length, 0 where no code leads.
+/// A Huffman code as one table over as many bits as its longest code has: symbol << 4 | length, 0
+/// where no code leads.
 class Code {
  public:
   bool Build(const uint8_t* lengths, unsigned count) {
@@ -69,7 +71,10 @@ class Code {
       if (code > (1u << length)) return false;
       code <<= 1;
     }
-    table_.fill(0);
+    longest_ = kMaxCodeLength;
+    while (longest_ > 1 && of_length[longest_] == 0) --longest_;
+    const size_t size = 1u << longest_;
+    std::fill_n(table_.begin(), size, 0);
     for (unsigned symbol = 0; symbol < count; ++symbol) {
       const unsigned length = lengths[symbol];
       if (length == 0) continue;
@@ -78,7 +83,7 @@ class Code {
       for (unsigned bit = 0; bit < length; ++bit) {
         reversed |= (value >> bit & 1) << (length - 1 - bit);
       }
-      for (unsigned at = reversed; at < table_.size(); at += 1u << length) {
+      for (unsigned at = reversed; at < size; at += 1u << length) {
         table_[at] = static_cast<uint16_t>(symbol << 4 | length);
       }
     }
@@ -87,13 +92,14 @@ class Code {
 
   /// Gives the next symbol, or -1.
   int Decode(BitReader* reader) const {
-    const unsigned entry = table_[reader->Peek(kMaxCodeLength)];
+    const unsigned entry = table_[reader->Peek(longest_)];
     if (entry == 0) return -1;
     reader->Drop(entry & 15);
     return static_cast<int>(entry >> 4);
   }
 
  private:
+  unsigned longest_ = 1;
   std::array<uint16_t, 1u << kMaxCodeLength> table_;
 };
 

@@ -8,10 +8,13 @@
 namespace ocimount::test {
 namespace {
 
-GzipIndexOutcome Index(const Bytes& blob, uint64_t span_size = kPieceSize) {
+GzipIndexOutcome Index(const Bytes& blob, uint64_t span_size = kPieceSize,
+                       bool may_accelerate = true) {
   const MemoryFile file(blob);
   CollectingSink sink;
-  GzipIndexOutcome index = GzipIndexer(IndexRequest(file.fd(), blob.size(), span_size), &sink).Run();
+  GzipIndexRequest request = IndexRequest(file.fd(), blob.size(), span_size);
+  request.may_accelerate = may_accelerate;
+  GzipIndexOutcome index = GzipIndexer(request, &sink).Run();
   CHECK(index.blob_digest == Sha256(blob.data(), blob.size()));
   if (index.status != GzipIndexStatus::kDone) {
     CHECK(!index.message.empty() && index.spans.empty() && index.windows.empty());
@@ -63,7 +66,31 @@ void TestFlips() {
     damaged[at] ^= static_cast<uint8_t>(1 << random.Below(8));
     Bytes ignored;
     const bool is_right = Gunzip(damaged, &ignored);
-    CHECK((Index(damaged).status == GzipIndexStatus::kDone) == is_right);
+    for (const bool may_accelerate : {true, false}) {
+      const GzipIndexOutcome index = Index(damaged, kPieceSize, may_accelerate);
+      CHECK((index.status == GzipIndexStatus::kDone) == is_right);
+    }
+  }
+}
+
+/// Each bit of a trailer counts, also where it lies in two of the chunks that are read.
+void TestTrailers() {
+  constexpr size_t kChunkSize = 256 * 1024;
+  const Bytes plain = LayerLike(kChunkSize + 64, 27);
+  for (size_t behind = 0; behind < 10; ++behind) {
+    // Stored, so that its size can be chosen.
+    const size_t extra = Gzip(Slice(plain, 0, kChunkSize), {.level = 0}).size() - kChunkSize;
+    const Bytes member = Gzip(Slice(plain, 0, kChunkSize - extra + behind), {.level = 0});
+    CHECK(member.size() == kChunkSize + behind);
+    const Bytes blob = Concat({member, Gzip(plain)});
+    CHECK(Index(blob).status == GzipIndexStatus::kDone);
+    for (size_t bit = 0; bit < 64; ++bit) {
+      Bytes damaged = blob;
+      damaged[member.size() - 1 - bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+      const GzipIndexOutcome index = Index(damaged);
+      CHECK(index.status == GzipIndexStatus::kCorrupt);
+      CHECK(index.message == (bit < 32 ? "incorrect length check" : "incorrect data check"));
+    }
   }
 }
 
@@ -105,6 +132,7 @@ void TestDamage() {
   TestCuts();
   TestRests();
   TestFlips();
+  TestTrailers();
   TestFilling();
 }
 

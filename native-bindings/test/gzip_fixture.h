@@ -92,6 +92,7 @@ FillRequest RequestFor(const GzipIndexOutcome& index, int fd, uint64_t blob_leng
                        size_t count);
 uint64_t PieceCount(const GzipIndexOutcome& index);
 
+void TestChecksums();
 void TestIndex();
 void TestFill();
 void TestDamage();

@@ -12,7 +12,7 @@ int main(int count, char** arguments) {
     const char* name;
     void (*run)();
   } kTests[] = {
-      {"windows", TestWindows}, {"index", TestIndex}, {"fill", TestFill}, {"damage", TestDamage}};
+      {"checksums", TestChecksums}, {"windows", TestWindows}, {"index", TestIndex}, {"fill", TestFill}, {"damage", TestDamage}};
   for (const auto& test : kTests) {
     test.run();
     std::printf("ok %s\n", test.name);

@@ -3,7 +3,8 @@
 
 /**
  * The engine never gives back pages of its young generation, 24 MB where it may have 16 MiB twice; 4 MiB cost indexing nothing
- * that could be measured.
+ * that could be measured. Optimizing compilation is worth its time even in the first second: without it the first mount of a gzip
+ * image of 15,000 entries took 2.5 s instead of 2.2.
  */
 export const SERVER_FLAGS: readonly string[] = ['--max-semi-space-size=4']
 
