@@ -1,6 +1,8 @@
 // What was measured, as text for a terminal and for the README. Also a command, which measures nothing:
 //
-//   node scripts/bench/report.mjs RESULTS.json [--readme]        prints the report; --readme puts it into the README
+//   node scripts/bench/report.mjs RESULTS.json... [--readme]     prints the report; --readme puts it into the README
+//
+// Several results are those of parts that were measured one after the other on one machine.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -8,6 +10,7 @@ import { LAZY_FORMS } from './lazy-forms.mjs'
 import { parseArgs } from 'node:util'
 import { Samples, megabytes, seconds, table, times } from './measure.mjs'
 import { draw } from './picture.mjs'
+import { describeTargets } from './targets.mjs'
 
 const MOUNTS = {
   floor: 'floor: Node.js starting itself once',
@@ -180,7 +183,20 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     options: { readme: { type: 'boolean', default: false } },
     allowPositionals: true,
   })
-  const results = JSON.parse(readFileSync(positionals[0], 'utf8'))
-  console.log(describe(results))
+  const results = merge(positionals.map((path) => JSON.parse(readFileSync(path, 'utf8'))))
+  console.log(`${describe(results)}\n\n${describeTargets(new Samples(results.samples))}`)
   if (values.readme) updateReadme(results)
+}
+
+function merge(all) {
+  const [{ machine }] = all
+  if (all.some((one) => one.machine !== machine)) throw new Error('the results are of two machines')
+  const samples = {}
+  for (const one of all) {
+    for (const name of Object.keys(one.samples)) {
+      if (name in samples) throw new Error(`${name} was measured twice`)
+    }
+    Object.assign(samples, one.samples)
+  }
+  return { machine, runs: [...new Set(all.map(({ runs }) => runs))].join(' or '), samples }
 }
