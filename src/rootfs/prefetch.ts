@@ -47,7 +47,7 @@ interface Run {
 /** The layers take turns, so that the first pieces of each come first. */
 async function* likely(devices: readonly LayerDevice[]): AsyncGenerator<Run, void, undefined> {
   const lists = await Promise.all(
-    devices.map(async (device) => ({ device, pieces: (await device.firstPieces?.()) ?? [] })),
+    devices.map(async (device) => ({ device, pieces: await firstPieces(device) })),
   )
   const longest = Math.max(...lists.map(({ pieces }) => pieces.length))
   for (let index = 0; index < longest; index++) {
@@ -55,6 +55,16 @@ async function* likely(devices: readonly LayerDevice[]): AsyncGenerator<Run, voi
       const piece = pieces[index]
       if (piece !== undefined) yield { device, piece, count: 1 }
     }
+  }
+}
+
+/** A layer that cannot tell takes nothing from the others. */
+async function firstPieces(device: LayerDevice): Promise<readonly number[]> {
+  try {
+    return (await device.firstPieces?.()) ?? []
+  } catch (error) {
+    log.info({ why: messageOf(error) }, 'does not know what of a layer is read first')
+    return []
   }
 }
 

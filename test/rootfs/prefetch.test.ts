@@ -156,3 +156,24 @@ t.test('the piece behind one that was waited for is there before it is asked for
   t.strictSame(await again.firstPieces?.(), [0, 1, 4], 'and is a part of the profile')
   await again.close()
 })
+
+t.test('a layer that does not know what is read first keeps nobody from the others', async (t) => {
+  const { prepare } = await opened(t)
+  const device = await (await prepare()).openDevice()
+  t.teardown(() => device.close())
+  const filled: number[] = []
+  const silent: LayerDevice = {
+    size: 2 * PIECE_SIZE,
+    ...{ read: device.read.bind(device), native: device.native.bind(device) },
+    close: () => Promise.resolve(),
+    firstPieces: () => Promise.reject(new Error('no table')),
+    fill: (piece) => Promise.resolve(filled.push(piece) > 0),
+  }
+  const modes = [{ mode: 'lazy' as const }, { mode: 'lazy' as const }]
+  const parts = { devices: [silent, device], layers: modes }
+  await prefetch(parts, 'all', new AbortController().signal)
+  t.strictSame(filled, [0], 'both pieces of it')
+  const before = device.fetched?.()?.requests
+  await readAt(device, 0, device.size)
+  t.equal(device.fetched?.()?.requests, before, 'all of the other one is there')
+})
