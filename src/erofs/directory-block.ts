@@ -40,7 +40,7 @@ export interface DirentTarget {
 
 /** Writes the names from `start` up to `end` as one block at `offset`. */
 export function writeDirectoryBlock(
-  image: Buffer,
+  { bytes, view }: { readonly bytes: Buffer; readonly view: DataView },
   offset: number,
   entries: {
     readonly names: readonly ByteString[]
@@ -50,15 +50,15 @@ export function writeDirectoryBlock(
   },
 ): void {
   let position = offset
-  let nameOffset = (entries.end - entries.start) * DIRENT_SIZE
+  const namesStart = (entries.end - entries.start) * DIRENT_SIZE
+  let names = ''
   for (let index = entries.start; index < entries.end; index++) {
-    const name = entries.names[index] ?? ''
     const target = entries.targets[index]
-    image.writeUInt32LE(target?.nid ?? 0, position)
-    image.writeUInt16LE(nameOffset, position + 8)
-    image[position + 10] = target?.fileType ?? 0
-    image.write(name, offset + nameOffset, 'latin1')
+    view.setUint32(position, target?.nid ?? 0, true)
+    view.setUint16(position + 8, namesStart + names.length, true)
+    view.setUint8(position + 10, target?.fileType ?? 0)
     position += DIRENT_SIZE
-    nameOffset += name.length
+    names += entries.names[index] ?? ''
   }
+  bytes.write(names, offset + namesStart, 'latin1')
 }

@@ -48,12 +48,18 @@ export function writeErofs(root: ErofsNode, devices: readonly ErofsDevice[]): Er
     sharedXattrsSize: xattrs.sharedSize,
   })
   const image = Buffer.alloc(placement.imageSize)
-  for (const [index, inode] of tree.inodes.entries()) writeInode(image, inode, index + 1)
-  for (const directory of tree.directories) writeDirectory(image, directory)
+  const bytes = { bytes: image, view: viewOf(image) }
+  let number = 0
+  for (const inode of tree.inodes) writeInode(bytes, inode, ++number)
+  for (const directory of tree.directories) writeDirectory(bytes, directory)
   xattrs.writeShared(image, placement.sharedXattrsOffset)
   writeDeviceTable(image, placement.deviceTableOffset, devices)
   writeSuperblock(image, { tree, placement, deviceCount: devices.length })
   return { image, rootNid: tree.root.nid, inodeCount: tree.inodes.length }
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 function writeSuperblock(
@@ -73,7 +79,7 @@ function writeSuperblock(
   superblock.writeUInt32LE(COMPAT_SB_CHKSUM, SB.featureCompat)
   superblock[SB.blkszbits] = BLOCK_BITS
   superblock.writeUInt16LE(tree.root.nid, SB.rootNid)
-  writeInt64(superblock, tree.inodes.length, SB.inos)
+  writeInt64(viewOf(superblock), tree.inodes.length, SB.inos)
   superblock.writeUInt32LE(image.length / BLOCK_SIZE, SB.blocks)
   superblock.writeUInt32LE(placement.sharedXattrsOffset / BLOCK_SIZE, SB.xattrBlkaddr)
   const deviceFeature = deviceCount === 0 ? 0 : INCOMPAT_DEVICE_TABLE
