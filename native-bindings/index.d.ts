@@ -95,6 +95,27 @@ export interface FillResult {
 }
 export function fillPieces(options: FillOptions): Promise<FillResult>
 
+/** Members of a plain tar in order, see tar_listing.h for which. */
+export interface TarListing {
+  /**
+   * Nine doubles for each: type byte, mode, uid, gid, bytes of content, mtime in seconds, device offset of its header, bytes of
+   * its path, bytes of its link's target.
+   */
+  readonly numbers: Buffer
+  /** Path and target of each in turn. */
+  readonly names: Buffer
+}
+
+/**
+ * Lists the members of a plain tar from the header at `start` on, up to the first that is not as every archiver writes it, or
+ * that cannot be read; never fails.
+ */
+export function listTar(options: {
+  readonly archive: FileStretch
+  readonly start: number
+  readonly maxMembers: number
+}): Promise<TarListing>
+
 /** How a server gets at the bytes of a device. All devices read as zeros between `size` and the next 4096. */
 export type NativeDevice =
   | {

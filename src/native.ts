@@ -18,6 +18,7 @@ export type {
   GzipIndexResult,
   HashName,
   NativeDevice,
+  TarListing,
 } from '../native-bindings/index.js'
 
 /** What the addon offers; see native-bindings/index.d.ts. */

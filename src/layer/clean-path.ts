@@ -19,25 +19,25 @@ export const MAX_PATH = 4095
  *   Linux could not name; the message shows the path
  */
 export function cleanPath(path: ByteString): ByteString {
+  // Most are, but for the slash that archivers put behind a directory.
+  const trimmed = (path.endsWith('/') ? path.slice(0, -1) : path) as ByteString
+  if (isCleanPath(trimmed)) return trimmed
   if (path.length > MAX_PATH * 2) throw tooLong(path, 'path', MAX_PATH)
   const parts: string[] = []
-  let isClean = true
   let start = 0
   while (start <= path.length) {
     const slash = path.indexOf('/', start)
     const end = slash < 0 ? path.length : slash
     const length = end - start
     const isDot = length === 1 && path.charCodeAt(start) === DOT
-    if (length === 0 || isDot) {
-      isClean = false
-    } else {
+    if (length > 0 && !isDot) {
       if (length > MAX_NAME) throw tooLong(path, 'name', MAX_NAME)
       if (length === 2 && path.startsWith('..', start)) throw refused(path, 'it has a ".." part')
       parts.push(path.slice(start, end))
     }
     start = end + 1
   }
-  const cleaned = isClean ? path : (parts.join('/') as ByteString)
+  const cleaned = parts.join('/') as ByteString
   if (cleaned.length > MAX_PATH) throw tooLong(path, 'path', MAX_PATH)
   if (cleaned.includes('\0')) throw refused(path, 'it has a NUL byte')
   return cleaned

@@ -92,7 +92,9 @@ export class TocBuilder {
   }
 
   #keep(entry: TarEntry, path: ByteString): void {
-    this.#entries.push(tocEntry(entry, entry.type, path, cleanTarget(entry)))
+    const target = cleanTarget(entry)
+    const isAsGiven = path === entry.path && target === entry.linkTarget
+    this.#entries.push(isAsGiven ? entry : tocEntry(entry, entry.type, path, target))
   }
 
   /** Whatever a whiteout carries besides its name is of no meaning. */

@@ -41,7 +41,8 @@ export function identifyFile(head: Buffer, what: string): DecompressibleKind | '
 
 /** A header with a right checksum, or the end marker that an empty archive begins with. */
 function isTar(head: Buffer): boolean {
-  return head.length >= BLOCK_SIZE && (isZeroBlock(head, 0) || isChecksumRight(head, 0))
+  const view = new DataView(head.buffer, head.byteOffset, head.length)
+  return head.length >= BLOCK_SIZE && (isZeroBlock(head, 0) || isChecksumRight(head, 0, view))
 }
 
 function foreign(head: Buffer, what: string): OcimountError {

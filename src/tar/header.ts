@@ -26,6 +26,9 @@ export const FIELD = {
 /** The type byte as a character code. */
 export const TYPE_AT = 156
 
+const CHECKSUM_AT = 148
+const CHECKSUM_LENGTH = 8
+
 /** PAX headers are `ustar`; a block without a known magic is `v7`. */
 export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu'
 
@@ -38,11 +41,14 @@ export function isZeroBlock(bytes: Uint8Array, at: number): boolean {
 /**
  * Tells whether the checksum is right.
  *
- * It is the sum of all bytes with the field itself as spaces; old Sun tars summed signed bytes.
+ * It is the sum of all bytes with the field itself as spaces; old Sun tars summed signed bytes. `view` is of the same bytes.
  */
-export function isChecksumRight(bytes: Uint8Array, at: number): boolean {
-  const stored = parseOctal(bytes, at + 148, 8)
-  const sum = sumBytes(bytes, at, at + 148) + 8 * 0x20 + sumBytes(bytes, at + 156, at + BLOCK_SIZE)
+export function isChecksumRight(bytes: Uint8Array, at: number, view: DataView): boolean {
+  const stored = parseOctal(bytes, at + CHECKSUM_AT, CHECKSUM_LENGTH)
+  let sum = sumBlock(view, at) + CHECKSUM_LENGTH * 0x20
+  for (let index = at + CHECKSUM_AT; index < at + CHECKSUM_AT + CHECKSUM_LENGTH; index++) {
+    sum -= bytes[index] ?? 0
+  }
   return stored === sum || stored === sum - 256 * countHighBytes(bytes, at)
 }
 
@@ -53,21 +59,46 @@ export function dialectOf(bytes: Uint8Array, at: number): TarDialect {
   return hasText(bytes, at + 262, '  \0') ? 'gnu' : 'v7'
 }
 
+/** The numeric fields that count for any member. */
+export interface HeaderNumbers {
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  readonly size: number
+  readonly mtime: number
+  /** Where the dialect has none, the device's two are 0. */
+  readonly devMajor: number
+  readonly devMinor: number
+}
+
 /**
- * Checks that every numeric field holds a number, whether or not it counts for this member; so does Go.
+ * Reads the numeric fields and checks that every one holds a number, whether or not it counts for this member; so does Go.
  *
  * @throws OcimountError `TAR_CORRUPT` about `place`
  */
-export function requireNumbers(
+export function readNumbers(
   bytes: Uint8Array,
   at: number,
   dialect: TarDialect,
   place: TarPlace,
-): void {
-  for (const field of dialect === 'v7' ? V7_FIELDS : USTAR_FIELDS) {
-    const value = parseNumeric(bytes, at + FIELD[field].at, FIELD[field].length)
-    if (Number.isNaN(value)) throw tarCorrupt(place, `the ${field} field is no number`)
+): HeaderNumbers {
+  const hasDevice = dialect !== 'v7'
+  const numbers = {
+    mode: parseNumeric(bytes, at + FIELD.mode.at, FIELD.mode.length),
+    uid: parseNumeric(bytes, at + FIELD.uid.at, FIELD.uid.length),
+    gid: parseNumeric(bytes, at + FIELD.gid.at, FIELD.gid.length),
+    size: parseNumeric(bytes, at + FIELD.size.at, FIELD.size.length),
+    mtime: parseNumeric(bytes, at + FIELD.mtime.at, FIELD.mtime.length),
+    devMajor: hasDevice ? parseNumeric(bytes, at + FIELD.devMajor.at, FIELD.devMajor.length) : 0,
+    devMinor: hasDevice ? parseNumeric(bytes, at + FIELD.devMinor.at, FIELD.devMinor.length) : 0,
   }
+  const { mode, uid, gid, size, mtime, devMajor, devMinor } = numbers
+  // No field holds an infinite number, so that only one that is none makes none of the sum.
+  if (Number.isNaN(mode + uid + gid + size + mtime + devMajor + devMinor)) {
+    const [field = ''] = Object.entries(numbers).find(([, value]) => Number.isNaN(value)) ?? []
+    throw tarCorrupt(place, `the ${field} field is no number`)
+  }
+  return numbers
 }
 
 /** Gives the path that the header holds by itself, prefix included. */
@@ -88,9 +119,6 @@ export function cString(bytes: Buffer, at: number, length: number): ByteString {
   while (end < at + length && bytes[end] !== 0) end++
   return (end === at ? '' : bytes.toString('latin1', at, end)) as ByteString
 }
-
-const V7_FIELDS = ['mode', 'uid', 'gid', 'size', 'mtime'] as const
-const USTAR_FIELDS = [...V7_FIELDS, 'devMajor', 'devMinor'] as const
 
 function headerPrefix(bytes: Buffer, at: number, dialect: TarDialect): string {
   switch (dialect) {
@@ -124,16 +152,25 @@ function hasText(bytes: Uint8Array, at: number, text: string): boolean {
   return true
 }
 
-function sumBytes(bytes: Uint8Array, start: number, end: number): number {
-  let sum = 0
-  for (let index = start; index < end; index++) sum += bytes[index] ?? 0
-  return sum
+/**
+ * Adds up the bytes of a block, four at a time: of all that is done for a header, one byte at a time took longest. In each half of
+ * either sum 128 bytes come to less than 2^15.
+ */
+function sumBlock(view: DataView, at: number): number {
+  let even = 0
+  let odd = 0
+  for (let index = at; index < at + BLOCK_SIZE; index += 4) {
+    const word = view.getInt32(index, true)
+    even += word & 0xff00ff
+    odd += (word >>> 8) & 0xff00ff
+  }
+  return (even & 0xffff) + (even >>> 16) + (odd & 0xffff) + (odd >>> 16)
 }
 
 function countHighBytes(bytes: Uint8Array, at: number): number {
   let count = 0
   for (let index = at; index < at + BLOCK_SIZE; index++) {
-    const isInField = index >= at + 148 && index < at + 156
+    const isInField = index >= at + CHECKSUM_AT && index < at + CHECKSUM_AT + CHECKSUM_LENGTH
     if (!isInField && (bytes[index] ?? 0) >= 0x80) count++
   }
   return count

@@ -7,15 +7,14 @@ import { tarCorrupt, type TarPlace } from './corrupt.js'
 import type { TarEntry, TarEntryType, Timestamp } from './entry.js'
 import {
   dialectOf,
-  FIELD,
   headerLinkName,
   headerPath,
-  requireNumbers,
+  readNumbers,
   TYPE_AT,
   type TarDialect,
 } from './header.js'
 import type { Announced } from './meta.js'
-import { parseDecimal, parseNumeric } from './numeric.js'
+import { parseDecimal } from './numeric.js'
 import type { PaxRecords } from './pax.js'
 import { paxSparseForm } from './sparse.js'
 import { clampTimestamp, parsePaxTime } from './timestamp.js'
@@ -53,31 +52,30 @@ export function readMember(
   const plainPath = longName || pax.path || headerPath(block, at, dialect)
   const path = sparseName(pax) || plainPath
   const place: TarPlace = { path, headerOffset }
-  const source: Source = { block, at, place }
-  requireNumbers(block, at, dialect, place)
+  const numbers = readNumbers(block, at, dialect, place)
 
   const typeByte = block[at + TYPE_AT] ?? 0
   const type = entryType(typeByte, plainPath)
-  const size = readSize(source, pax.size)
+  const size = readSize(place, numbers.size, pax.size)
   const hasContent = !isHeaderOnly(typeByte) && !(typeByte === 0 && type === 'directory')
   const isDevice = type === 'char' || type === 'block'
   const isLink = type === 'symlink' || type === 'hardlink'
-  const mtime = readTime(source, pax.mtime)
+  const mtime = readTime(place, numbers.mtime, pax.mtime)
   const clamped = clampTimestamp(mtime)
   return {
     entry: {
       path,
       type: type ?? 'file',
-      mode: readMode(source),
-      uid: readId(source, 'uid', pax.uid),
-      gid: readId(source, 'gid', pax.gid),
+      mode: readMode(place, numbers.mode),
+      uid: inRange(place, 'uid', pax.uid === '' ? numbers.uid : parseDecimal(pax.uid)),
+      gid: inRange(place, 'gid', pax.gid === '' ? numbers.gid : parseDecimal(pax.gid)),
       mtime: clamped,
       size: type === 'file' ? size : 0,
       headerOffset,
       dataOffset: 0,
       linkTarget: isLink ? longLink || pax.linkPath || headerLinkName(block, at) : NO_NAME,
-      devMajor: isDevice && dialect !== 'v7' ? readDeviceNumber(source, 'devMajor') : 0,
-      devMinor: isDevice && dialect !== 'v7' ? readDeviceNumber(source, 'devMinor') : 0,
+      devMajor: isDevice ? inRange(place, 'devMajor', numbers.devMajor) : 0,
+      devMinor: isDevice ? inRange(place, 'devMinor', numbers.devMinor) : 0,
       xattrs: pax.xattrs,
       sparse: undefined,
     },
@@ -98,12 +96,6 @@ const MAX = {
   devMajor: 0xfff,
   devMinor: 0xf_ffff,
 } as const
-
-interface Source {
-  readonly block: Buffer
-  readonly at: number
-  readonly place: TarPlace
-}
 
 function entryType(typeByte: number, path: ByteString): TarEntryType | undefined {
   switch (typeByte) {
@@ -142,44 +134,29 @@ function sparseName(pax: Readonly<PaxRecords>): ByteString {
   return form === undefined || form === 'unknown' ? NO_NAME : pax.sparse.name
 }
 
-function readSize(source: Source, paxSize: string): number {
-  const inHeader = readField(source, 'size')
+function readSize(place: TarPlace, inHeader: number, inPax: string): number {
   // PAX decides (B-106), but no writer puts a negative number into the block beside it.
-  if (inHeader < 0) throw tarCorrupt(source.place, `size ${inHeader} is out of range`)
-  return inRange(source, 'size', paxSize === '' ? inHeader : parseDecimal(paxSize))
+  if (inHeader < 0) throw tarCorrupt(place, `size ${inHeader} is out of range`)
+  return inRange(place, 'size', inPax === '' ? inHeader : parseDecimal(inPax))
 }
 
-function readId(source: Source, field: 'uid' | 'gid', paxId: string): number {
-  return inRange(source, field, paxId === '' ? readField(source, field) : parseDecimal(paxId))
-}
-
-function readDeviceNumber(source: Source, field: 'devMajor' | 'devMinor'): number {
-  return inRange(source, field, readField(source, field))
-}
-
-function readMode(source: Source): number {
-  const value = readField(source, 'mode')
-  if (!Number.isSafeInteger(value)) throw tarCorrupt(source.place, `mode ${value} is out of range`)
+function readMode(place: TarPlace, value: number): number {
+  if (!Number.isSafeInteger(value)) throw tarCorrupt(place, `mode ${value} is out of range`)
   // Some writers store the type bits of st_mode too.
   return ((value % 0o10000) + 0o10000) % 0o10000
 }
 
-function readTime(source: Source, paxTime: string): Timestamp {
-  const seconds = readField(source, 'mtime')
-  if (paxTime === '') return { seconds, nanoseconds: 0 }
-  const time = parsePaxTime(paxTime)
-  if (time === undefined) throw tarCorrupt(source.place, 'the PAX record mtime is no time')
+function readTime(place: TarPlace, inHeader: number, inPax: string): Timestamp {
+  if (inPax === '') return { seconds: inHeader, nanoseconds: 0 }
+  const time = parsePaxTime(inPax)
+  if (time === undefined) throw tarCorrupt(place, 'the PAX record mtime is no time')
   return time
 }
 
-function readField({ block, at }: Source, field: keyof typeof FIELD): number {
-  return parseNumeric(block, at + FIELD[field].at, FIELD[field].length)
-}
-
-function inRange(source: Source, field: keyof typeof MAX, value: number): number {
+function inRange(place: TarPlace, field: keyof typeof MAX, value: number): number {
   if (Number.isSafeInteger(value) && value >= 0 && value <= MAX[field]) return value
   const why = Number.isNaN(value)
     ? `the PAX record ${field} is no number`
     : `${field} ${value} is out of range`
-  throw tarCorrupt(source.place, why)
+  throw tarCorrupt(place, why)
 }

@@ -2,9 +2,8 @@
 
 import type { ByteString } from '../byte-string.js'
 import { tarCorrupt, tarLimitExceeded, type TarPlace } from './corrupt.js'
-import { cString, dialectOf, FIELD, headerPath, requireNumbers, TYPE_AT } from './header.js'
+import { cString, dialectOf, headerPath, readNumbers, TYPE_AT } from './header.js'
 import { MAX_META_BODY } from './limits.js'
-import { parseNumeric } from './numeric.js'
 import { NO_PAX, parsePax, type PaxRecords } from './pax.js'
 
 /** What was said about the next member; empty names were not given. */
@@ -41,8 +40,7 @@ export function readMetaHeader(
   if (type === undefined) return undefined
   const dialect = dialectOf(block, at)
   const place = { path: headerPath(block, at, dialect), headerOffset }
-  requireNumbers(block, at, dialect, place)
-  const size = parseNumeric(block, at + FIELD.size.at, FIELD.size.length)
+  const { size } = readNumbers(block, at, dialect, place)
   if (size < 0) throw tarCorrupt(place, `size ${size} is out of range`)
   if (size <= MAX_META_BODY) return { type, size, place }
   throw tarLimitExceeded(place, `type ${type} with ${size} bytes is larger than ${MAX_META_BODY}`)

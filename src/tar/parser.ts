@@ -11,6 +11,7 @@ import { tarCorrupt, type TarPlace } from './corrupt.js'
 import type { TarEntry, TarNote } from './entry.js'
 import { BLOCK_SIZE, isChecksumRight, isZeroBlock } from './header.js'
 import type { TarLimits } from './limits.js'
+import { readListed, type ListedMembers } from './listed.js'
 import { readMember } from './member.js'
 import { announce, NOTHING_ANNOUNCED, readMetaHeader, type MetaHeader } from './meta.js'
 import { parsePax } from './pax.js'
@@ -57,8 +58,8 @@ export class TarParser {
   constructor(handlers: TarHandlers, limits: TarLimits = {}) {
     this.#handlers = handlers
     this.#budget = new TarBudget(limits)
-    this.#pieces = new PieceReader((bytes, at) => {
-      this.#takePiece(bytes, at)
+    this.#pieces = new PieceReader((bytes, at, view) => {
+      this.#takePiece(bytes, at, view)
     })
     this.#pieces.want(0, BLOCK_SIZE)
   }
@@ -77,6 +78,25 @@ export class TarParser {
    */
   write(chunk: Uint8Array, deviceOffset: number): void {
     this.#pieces.write(chunk, deviceOffset)
+  }
+
+  /** Nothing but a header is wanted, and nothing was said about its member. */
+  get isBetweenMembers(): boolean {
+    const isFresh = this.#announced === NOTHING_ANNOUNCED && this.#headerOffset < 0
+    const wantsHeader = this.#state === 'header' && !this.#pieces.isMidPiece
+    return isFresh && wantsHeader && !this.#sawZeroBlock && !this.ended
+  }
+
+  /**
+   * Takes members that somebody else has read, the first from the header at `nextOffset`, each other from that behind it; only
+   * where `isBetweenMembers`.
+   *
+   * @throws OcimountError `LIMIT_EXCEEDED`
+   */
+  takeListed(members: ListedMembers): void {
+    readListed(members, (entry) => {
+      this.#emit(entry, entry.size)
+    })
   }
 
   /**
@@ -100,10 +120,10 @@ export class TarParser {
     if (deviceSize > this.nextOffset) throw this.#pieces.missing(deviceSize)
   }
 
-  #takePiece(bytes: Buffer, at: number): void {
+  #takePiece(bytes: Buffer, at: number, view: DataView): void {
     switch (this.#state) {
       case 'header':
-        this.#takeHeader(bytes, at)
+        this.#takeHeader(bytes, at, view)
         break
       case 'meta':
         if (this.#meta !== undefined) {
@@ -119,7 +139,7 @@ export class TarParser {
     }
   }
 
-  #takeHeader(bytes: Buffer, at: number): void {
+  #takeHeader(bytes: Buffer, at: number, view: DataView): void {
     if (bytes[at] === 0 && isZeroBlock(bytes, at)) {
       const behind = this.#pieces.pieceOffset + BLOCK_SIZE
       if (this.#sawZeroBlock) this.#pieces.stop(behind)
@@ -129,7 +149,7 @@ export class TarParser {
       return
     }
     if (this.#headerOffset < 0) this.#headerOffset = this.#pieces.pieceOffset
-    const isRight = isChecksumRight(bytes, at)
+    const isRight = isChecksumRight(bytes, at, view)
     if (this.#sawZeroBlock || !isRight) {
       const place = { path: undefined, headerOffset: this.#pieces.pieceOffset }
       throw tarCorrupt(place, isRight ? 'it follows a single zero block' : 'its checksum is wrong')

@@ -3,8 +3,8 @@
 
 import { OcimountError } from '../errors.js'
 
-/** Takes a piece; it begins at `bytes[at]` and is there only during the call. */
-export type TakePiece = (bytes: Buffer, at: number) => void
+/** Takes a piece; it begins at `bytes[at]` and is there only during the call. `view` is another view of all of `bytes`. */
+export type TakePiece = (bytes: Buffer, at: number, view: DataView) => void
 
 /** Always wants one piece at one device offset, until told to stop. */
 export class PieceReader {
@@ -12,6 +12,7 @@ export class PieceReader {
   #pieceOffset = 0
   #wanted = 0
   #scratch = Buffer.alloc(0)
+  #scratchView = viewOf(this.#scratch)
   #gathered = 0
   #isStopped = false
 
@@ -55,11 +56,12 @@ export class PieceReader {
     const bytes = Buffer.isBuffer(chunk)
       ? chunk
       : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+    const view = viewOf(bytes)
     while (!this.#isStopped) {
       const at = this.nextOffset - deviceOffset
       if (at < 0) throw this.missing(deviceOffset)
       if (at >= bytes.length) return
-      if (this.#gathered === 0 && bytes.length - at >= this.#wanted) this.#take(bytes, at)
+      if (this.#gathered === 0 && bytes.length - at >= this.#wanted) this.#take(bytes, at, view)
       else this.#gather(bytes, at)
     }
   }
@@ -76,11 +78,16 @@ export class PieceReader {
       const larger = Buffer.allocUnsafe(this.#wanted)
       this.#scratch.copy(larger, 0, 0, this.#gathered)
       this.#scratch = larger
+      this.#scratchView = viewOf(larger)
     }
     bytes.copy(this.#scratch, this.#gathered, at, at + length)
     this.#gathered += length
     if (this.#gathered < this.#wanted) return
     this.#gathered = 0
-    this.#take(this.#scratch, 0)
+    this.#take(this.#scratch, 0, this.#scratchView)
   }
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
