@@ -98,8 +98,8 @@ export function fillPieces(options: FillOptions): Promise<FillResult>
 /** Members of a plain tar in order, see tar_listing.h for which. */
 export interface TarListing {
   /**
-   * Nine doubles for each: type byte, mode, uid, gid, bytes of content, mtime in seconds, device offset of its header, bytes of
-   * its path, bytes of its link's target.
+   * Eleven doubles for each: type byte, mode, uid, gid, bytes of content, mtime in seconds, device offset of its header, major
+   * and minor device number, bytes of its path, bytes of its link's target.
    */
   readonly numbers: Buffer
   /** Path and target of each in turn. */

@@ -22,18 +22,21 @@ struct TarRequest {
 };
 
 struct TarListing {
-  /** Of each member in order: type character, mode, uid, gid, size, mtime, device offset of its header, bytes of path and target. */
+  /**
+   * Of each member in order: type character, mode, uid, gid, size, mtime, device offset of its header, major and minor device
+   * number, bytes of path and target.
+   */
   std::vector<double> numbers;
   /** Path and target of each in turn. */
   std::string names;
 };
 
-constexpr size_t kTarNumbers = 9;
+constexpr size_t kTarNumbers = 11;
 
 /**
  * Lists from `start` on to the first header that is not ordinary, cannot be read or does not end in the archive, or to as many as
- * are wanted. An ordinary member is a file, directory, symbolic or hard link with a ustar or GNU header that no other header
- * announces, whose numbers are octal and whose checksum is that of unsigned bytes.
+ * are wanted. An ordinary member is a file of any kind but a sparse one, with a ustar or GNU header that no other header announces,
+ * whose numbers are octal and whose checksum is that of unsigned bytes.
  */
 TarListing ListTar(const TarRequest& request);
 

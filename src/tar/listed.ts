@@ -23,10 +23,10 @@ export function readListed(
   let nameAt = 0
   for (let at = 0; at < numbers.length; at += RECORD_SIZE) {
     const type = TYPES[number(at)]
-    if (type === undefined) throw new RangeError('only files, directories and links are listed')
+    if (type === undefined) throw new RangeError('only files are listed')
     const headerOffset = number(at + 48)
-    const targetAt = nameAt + number(at + 56)
-    const end = targetAt + number(at + 64)
+    const targetAt = nameAt + number(at + 72)
+    const end = targetAt + number(at + 80)
     take({
       path: text.slice(nameAt, targetAt) as ByteString,
       type,
@@ -38,8 +38,8 @@ export function readListed(
       headerOffset,
       dataOffset: headerOffset + BLOCK_SIZE,
       linkTarget: text.slice(targetAt, end) as ByteString,
-      devMajor: 0,
-      devMinor: 0,
+      devMajor: number(at + 56),
+      devMinor: number(at + 64),
       xattrs: undefined,
       sparse: undefined,
     })
@@ -52,12 +52,15 @@ export function countListed({ numbers }: ListedMembers): number {
   return numbers.length / RECORD_SIZE
 }
 
-const RECORD_SIZE = 9 * 8
+const RECORD_SIZE = 11 * 8
 /** The addon writes numbers as the processor holds them. */
 const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
 const TYPES: Readonly<Record<number, TarEntryType>> = {
   0x30: 'file',
   0x31: 'hardlink',
   0x32: 'symlink',
+  0x33: 'char',
+  0x34: 'block',
   0x35: 'directory',
+  0x36: 'fifo',
 }
