@@ -3,8 +3,12 @@
 
 /**
  * The engine never gives back pages of its young generation, 24 MB where it may have 16 MiB twice; 4 MiB cost indexing nothing
- * that could be measured. Optimizing compilation is worth its time even in the first second: without it the first mount of a gzip
- * image of 15,000 entries took 2.5 s instead of 2.2.
+ * that could be measured.
+ *
+ * No other flag made a first mount faster. Listing, merging and writing a Debian image of 17,650 entries took 0.37 to 0.39 s with these,
+ * and 0.37 to 0.45 s with each of: a young generation of 4 MiB from the beginning, collecting it in one thread, optimising sooner, with no
+ * baseline or one compiled aside. Medians of 7 to 12 new processes on a busy machine. It is code that has never run: the second time in
+ * a process listing took half as long, and merging less. Without any optimising the first mount of its gzip form took 2.5 s instead of 2.2.
  */
 export const SERVER_FLAGS: readonly string[] = ['--max-semi-space-size=4']
 

@@ -24,7 +24,7 @@ import type { PlannedInode } from './planned-inode.js'
 import type { PlannedDirectory } from './tree-walk.js'
 import { writeXattrSet } from './xattr-table.js'
 
-/** An image under construction, with the view that numbers go through: the methods of Buffer take several times as long. */
+/** An image under construction, with the view that numbers go through: the methods of Buffer take twice as long. */
 export interface ImageBytes {
   readonly bytes: Buffer
   readonly view: DataView

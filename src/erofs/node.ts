@@ -24,6 +24,8 @@ export interface ErofsNode {
   mtimeSeconds: number
   mtimeNanoseconds: number
   xattrs: ReadonlyMap<ByteString, Buffer> | undefined
+  /** False where this is known to have one name only, which spares looking for others. */
+  isLinked?: boolean
   /** Directories: children by name. */
   children?: Map<ByteString, ErofsNode>
   /** Regular files: logical size. */

@@ -30,6 +30,8 @@ export interface PlannedTree {
 export function walkTree(root: ErofsNode, context: PlanContext): PlannedTree {
   if (!isDirectory(root)) throw misuse(ROOT_NAME, 'the root is not a directory')
   const rootInode = planInode(root, ROOT_NAME, context)
+  const inodes = [rootInode]
+  /** Those that may be met again. */
   const known = new Map<ErofsNode, PlannedInode>([[root, rootInode]])
   const directories: PlannedDirectory[] = []
   const pending: { inode: PlannedInode; parent: PlannedInode }[] = [
@@ -46,10 +48,12 @@ export function walkTree(root: ErofsNode, context: PlanContext): PlannedTree {
         targets.push(name === '.' ? inode : parent)
         continue
       }
-      let target = known.get(child)
+      const hasOneName = child.isLinked === false && !isDirectory(child)
+      let target = hasOneName ? undefined : known.get(child)
       if (target === undefined) {
         target = planInode(child, name, context)
-        known.set(child, target)
+        inodes.push(target)
+        if (!hasOneName) known.set(child, target)
         if (target.names !== undefined) pending.push({ inode: target, parent: inode })
       } else if (target.names !== undefined) {
         throw misuse(name, 'the directory has another name already')
@@ -61,7 +65,7 @@ export function walkTree(root: ErofsNode, context: PlanContext): PlannedTree {
     directories.push({ inode, names, targets })
     reverseFrom(pending, firstSubdirectory)
   }
-  return { root: rootInode, directories, inodes: [...known.values()] }
+  return { root: rootInode, directories, inodes }
 }
 
 const ROOT_NAME = '/' as ByteString
