@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
+import { Cache } from '../../src/cache/cache.js'
 import type { CliFixture } from './cli-fixture.js'
 import type { CliOptions } from './run-cli.js'
 
@@ -47,9 +48,9 @@ export async function leavesNothing(t: Test, fixture: CliFixture): Promise<void>
   t.strictSame(namesIn(fixture.env['OCIMOUNT_RUNTIME_DIR']), [], 'no state is left')
   t.strictSame(namesIn(join(cacheOf(fixture), 'tmp')), [], 'nothing half-written is left')
   t.strictSame(namesIn(join(cacheOf(fixture), 'leases')), [], 'no lease is left')
-  const { status, stdout, stderr } = await fixture.ocimount(['cache', 'verify', '-q'])
-  t.equal(status, 0, stderr)
-  t.equal(stdout, '', 'every entry of the cache hashes to what it must')
+  // What `ocimount cache verify` does, without two processes for each of these many times.
+  const { bad } = await (await Cache.open({ dir: cacheOf(fixture) })).verify()
+  t.strictSame(bad, [], 'every entry of the cache hashes to what it must')
 }
 
 /** Calls a function for every item, some at a time. */
