@@ -69,8 +69,8 @@ const MIN_WINDOW = 4 * 1024
 const MAX_WINDOW = 1024 * 1024
 /** Bytes from one entry to the next up to which a read that is twice as long still pays. */
 const DENSE = 8 * 1024
-/** Members listed at a time: what is made of them keeps the event loop waiting. */
-const MAX_LISTED = 2048
+/** Members listed at a time: what is made of them keeps the event loop waiting, and reading them an interruption. */
+const MAX_LISTED = 512
 /** Listing fewer at a time takes longer than it spares; after that, so many windows pass at most until it is tried again. */
 const FEW_LISTED = 16
 const MAX_VAIN = 1023
@@ -110,9 +110,11 @@ export async function hopToc(
       const members = await source.list(parser.nextOffset)
       throwIfAborted(options.signal)
       parser.takeListed(members)
-      vain = countListed(members) < FEW_LISTED ? Math.min(2 * vain + 1, MAX_VAIN) : 0
+      const count = countListed(members)
+      vain = count < FEW_LISTED ? Math.min(2 * vain + 1, MAX_VAIN) : 0
       wait = vain
-      if (parser.nextOffset >= source.size) break
+      // What it has stopped at, if not at that number, is for the parser.
+      if (count === MAX_LISTED || parser.nextOffset >= source.size) continue
     }
     const deviceOffset = parser.nextOffset
     const target = buffer.subarray(0, Math.min(window, source.size - deviceOffset))
