@@ -30,7 +30,13 @@ export function fileIdentity(stats: BigIntStats): FileIdentity {
 
 /** Tells whether both are the same state of the same file. */
 export function isSameIdentity(a: FileIdentity, b: FileIdentity): boolean {
-  return identityKey(a) === identityKey(b)
+  return (
+    a.dev === b.dev &&
+    a.ino === b.ino &&
+    a.size === b.size &&
+    a.mtimeNs === b.mtimeNs &&
+    a.ctimeNs === b.ctimeNs
+  )
 }
 
 /** Gives 64 hex digits that stand for the identity as a file name. */
