@@ -4,7 +4,7 @@ import { chmodSync, chownSync, mkdirSync, readdirSync, rmdirSync } from 'node:fs
 import { join } from 'node:path'
 import t from 'tap'
 import { becomes, leavesNothing } from '../helpers/cli-checks.js'
-import { cliFixture } from '../helpers/cli-fixture.js'
+import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
 import { missingTool } from '../helpers/list-tar.js'
 import { COMMAND, corpora } from '../helpers/run-cli.js'
 import { run, rootSkipReason } from '../helpers/with-mount.js'
@@ -38,7 +38,6 @@ t.test(
     for (const path of [home, env.OCIMOUNT_RUNTIME_DIR]) chownSync(path, USER, USER)
     const device = join(fixture.dir, 'fuse')
     await run(['mknod', '-m', '666', device, 'c', '10', '229'])
-    const own = { ...fixture, env }
     const ocimount = async (...args: string[]): ReturnType<typeof run> => {
       const settings = Object.entries(env).map((entry) => entry.join('='))
       const open = 'mount --bind "$0" /dev/fuse && exec "$@"'
@@ -67,6 +66,10 @@ t.test(
     t.ok(await becomes(() => readdirSync(containers).length === 0), 'no bundle is left')
     // Where the runtime has its own state, which is to be empty.
     rmdirSync(join(env.OCIMOUNT_RUNTIME_DIR, 'runtime'))
-    await leavesNothing(t, own)
+    const asUser: CliFixture['ocimount'] = async (args) => {
+      const { status, ...said } = await ocimount(...args)
+      return { ...said, status: Number(status) }
+    }
+    await leavesNothing(t, { ...fixture, env, ocimount: asUser })
   },
 )

@@ -1,6 +1,6 @@
 // What must hold after a command, whatever it was given: one clear line, and nothing left behind.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
@@ -48,9 +48,18 @@ export async function leavesNothing(t: Test, fixture: CliFixture): Promise<void>
   t.strictSame(namesIn(fixture.env['OCIMOUNT_RUNTIME_DIR']), [], 'no state is left')
   t.strictSame(namesIn(join(cacheOf(fixture), 'tmp')), [], 'nothing half-written is left')
   t.strictSame(namesIn(join(cacheOf(fixture), 'leases')), [], 'no lease is left')
-  // What `ocimount cache verify` does, without two processes for each of these many times.
-  const { bad } = await (await Cache.open({ dir: cacheOf(fixture) })).verify()
-  t.strictSame(bad, [], 'every entry of the cache hashes to what it must')
+  t.strictSame(await badEntries(fixture), [], 'every entry of the cache hashes to what it must')
+}
+
+/** What `ocimount cache verify` tells; without that process, which takes longer than the rest, unless the cache is another user's. */
+async function badEntries(fixture: CliFixture): Promise<readonly unknown[]> {
+  const dir = cacheOf(fixture)
+  if (!existsSync(dir) || statSync(dir).uid === process.getuid?.()) {
+    return (await (await Cache.open({ dir })).verify()).bad
+  }
+  const { stdout, stderr } = await fixture.ocimount(['cache', 'verify', '--json'])
+  if (stdout === '') throw new Error(stderr)
+  return (JSON.parse(stdout) as { bad: unknown[] }).bad
 }
 
 /** Calls a function for every item, some at a time. */
