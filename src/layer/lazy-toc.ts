@@ -1,6 +1,11 @@
 // From an eStargz or zstd:chunked table of contents to a toc and a table of chunks. Such a table has no tar offsets, so the device is
 // made up: the files in order, each aligned to 512, holes of a file left out. A table is authentic and may be hostile all the same.
+//
+// A large file has its pieces for itself. eStargz has chunks of 4 MiB, of which the end of one and the beginning of another would
+// otherwise have to be fetched for whatever lies beside the file. The pieces that `import numpy` of Debian reads take 26.7 MB of an
+// eStargz blob in place of 36.8, and 24.6 in place of 26.4 of zstd:chunked; its chunks alone would be 16.1 and 9.7 MB.
 
+import { PIECE_SIZE } from '../cache/piece-map.js'
 import type { DecompressibleKind } from '../compression/detect.js'
 import { OcimountError } from '../errors.js'
 import type { Digest } from '../image/digest.js'
@@ -19,7 +24,7 @@ import type { Toc } from './toc.js'
  * The version of the way in which a device is made of a table, which is a part of the layer's id. To be raised with any change of
  * where bytes lie in the device.
  */
-export const LAZY_LAYOUT = 1
+export const LAZY_LAYOUT = 2
 /** Most bytes of JSON that are read (checklist F-021). */
 export const MAX_TOC_JSON = 150 * 1024 * 1024
 /** A record each, and a place in memory while the table is read. */
@@ -27,6 +32,8 @@ const MAX_CHUNKS = 4_000_000
 const TOP_LEVEL = ['version', 'entries']
 /** What EROFS wants content to begin at. */
 const ALIGNMENT = 512
+/** A file of so many bytes has its pieces for itself: half a piece, so that a layer of such files has a device of twice its size. */
+const LARGE = PIECE_SIZE / 2
 
 /** What is known of the blob besides its table of contents. */
 export interface LazyBlob {
@@ -120,7 +127,7 @@ class LazyTocBuilder {
   }
 
   #openFile(entry: LazyEntry): void {
-    this.#align()
+    this.#align(alignmentOf(entry))
     if (entry.name === LANDMARK) this.#firstEnd = this.#cursor
     this.#file = { entry, dataOffset: this.#cursor, segments: [], covered: 0 }
     this.#addChunk(this.#file, entry)
@@ -162,6 +169,7 @@ class LazyTocBuilder {
     if (covered !== entry.size) throw unusable(entry.name, 'its chunks leave a gap')
     const stored = segments.reduce((sum, { length }) => sum + length, 0)
     this.#add(entry, dataOffset, stored === entry.size ? undefined : segments)
+    this.#align(alignmentOf(entry))
   }
 
   #add(entry: LazyEntry, dataOffset: number, sparse: readonly DataSegment[] | undefined): void {
@@ -203,8 +211,8 @@ class LazyTocBuilder {
     this.#toc.onEntry(entry)
   }
 
-  #align(): void {
-    this.#move((ALIGNMENT - (this.#cursor % ALIGNMENT)) % ALIGNMENT)
+  #align(alignment = ALIGNMENT): void {
+    this.#move((alignment - (this.#cursor % alignment)) % alignment)
   }
 
   #move(length: number): void {
@@ -230,6 +238,10 @@ const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['block', 'block'],
   ['fifo', 'fifo'],
 ])
+
+function alignmentOf({ size }: LazyEntry): number {
+  return size >= LARGE ? PIECE_SIZE : ALIGNMENT
+}
 
 function tooLong(name: string): OcimountError {
   return unusable(name, `a chunk takes more than ${MAX_CHUNK} bytes to be read`)

@@ -150,7 +150,7 @@ t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, asyn
   t.equal((await contentOf(small)).toString(), 'hello\n', 'what is there goes on')
   t.match(
     await status(),
-    /^Layer 0: +toc1:sha256:[0-9a-f]+, lazy, \d\.\d MB of 8\.\d MB in the cache, \d.* fetched by this mount \(requests: \d+, on demand: \d+\)$/m,
+    /^Layer 0: +toc2:sha256:[0-9a-f]+, lazy, \d\.\d MB of 12 MB in the cache, \d.* fetched by this mount \(requests: \d+, on demand: \d+\)$/m,
   )
   t.match(await status(), /^ {2}Registry: +Cannot .*503/m)
 

@@ -242,8 +242,8 @@ t.test('readLazyToc() lays files out in order, each on a block, holes left out',
     [
       ['one', 0],
       ['two', 1024],
-      ['hole', 3072],
-      ['three', 3072],
+      ['hole', 1_048_576],
+      ['three', 1_048_576],
     ],
   )
   t.strictSame(files[1]?.sparse, [
@@ -256,7 +256,7 @@ t.test('readLazyToc() lays files out in order, each on a block, holes left out',
     nanoseconds: 250_000_000,
   })
   t.equal(toc.entries[0]?.mode, 0o755)
-  t.equal(chunks.deviceSize, 3584)
+  t.equal(chunks.deviceSize, 1_049_088)
   const stored = [...Array(4).keys()].map((n) => chunks.records.readUInt32LE(n * 64 + 20))
   t.strictSame(
     stored,
@@ -268,13 +268,17 @@ t.test('readLazyToc() lays files out in order, each on a block, holes left out',
 })
 
 t.test('LAZY_LAYOUT changes with the layout', async (t) => {
+  const sizes = [...Array(9).keys()].map((n) => n * 300)
   const { chunks, toc } = read(
-    Array.from({ length: 9 }, (_, n) => reg({ name: `f${n}`, size: n * 300, offset: n * 100 + 1 })),
+    [...sizes, 524_287, 524_288, 1_048_577, 10].map((size, n) =>
+      reg({ name: `f${n}`, size, offset: n * 100 + 1 }),
+    ),
   )
   const places = toc.entries.map(({ dataOffset }) => dataOffset)
   t.equal(
     `${LAZY_LAYOUT} ${places.join()} ${chunks.deviceSize}`,
-    '1 0,0,512,1536,2560,4096,5632,7680,10240 12800',
+    // A large file begins at a piece, and nothing else is in its last one.
+    '2 0,0,512,1536,2560,4096,5632,7680,10240,12800,1048576,2097152,4194304 4194816',
     'another layout needs another LAZY_LAYOUT: pieces of the old one are in caches',
   )
 })
