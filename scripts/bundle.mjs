@@ -64,7 +64,7 @@ const inputs = [
     },
     { external, plugins: [undici] },
   ),
-  await bundle({ undici: 'node_modules/undici/index.js' }),
+  await bundle({ undici: 'scripts/undici-parts.mjs' }),
 ]
 writeFileSync(join(root, 'dist/LICENSES'), licensesOf(inputs.flat()))
 

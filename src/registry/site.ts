@@ -121,6 +121,9 @@ export class Site implements BlobServer {
     for (;;) {
       const url = this.#url(path)
       try {
+        if (url.protocol === 'https:' && !this.#isProtocolKnown) {
+          await this.#options.transport.greet({ url, what, signal })
+        }
         const response = await this.#options.transport.send({
           ...{ url, what, method, headers, signal, skipVerify, tls },
         })

@@ -3,9 +3,11 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
+import { isIP } from 'node:net'
+import { connect, createSecureContext, rootCertificates, type SecureContext } from 'node:tls'
 import { escapeText } from '../byte-string.js'
 import { messageOf, systemErrorCode } from '../errors.js'
+import { hostName } from './hosts.js'
 import { RegistryError } from './registry-error.js'
 
 export interface TlsFiles {
@@ -43,6 +45,46 @@ export function secureContextFor(
     const message = `Cannot use the certificates for ${escapeText(host)}: ${why}`
     throw new RegistryError('REGISTRY_DENIED', message, { cause: error })
   }
+}
+
+/**
+ * Makes a connection, whatever certificate is shown, and closes it.
+ *
+ * @throws what went wrong, with its code: `ERR_SSL_WRONG_VERSION_NUMBER` or the like from a server that does not speak TLS
+ */
+export function greet(url: URL, timeoutMs: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const host = hostName(url.host)
+    const socket = connect({
+      ...{ host, port: Number(url.port === '' ? 443 : url.port) },
+      ...(isIP(host) === 0 ? { servername: host } : {}),
+      // Believes nobody, and is made in 1 ms.
+      secureContext: createSecureContext({ ca: [] }),
+      rejectUnauthorized: false,
+    })
+    const end = (error?: unknown): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+      socket.destroy()
+      if (error === undefined) resolve()
+      else reject(error instanceof Error ? error : new Error('it was interrupted'))
+    }
+    const timer = setTimeout(() => {
+      end(Object.assign(new Error('it does not answer'), { code: 'ETIMEDOUT' }))
+    }, timeoutMs)
+    const onAbort = (): void => {
+      end(signal?.reason)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
+    socket.once('secureConnect', () => {
+      end()
+    })
+    socket.on('error', end)
+    socket.once('close', () => {
+      end(Object.assign(new Error('the connection was cut'), { code: 'ECONNRESET' }))
+    })
+  })
 }
 
 /** Gives the directories that may have one for a host, the user's own first. */
