@@ -24,17 +24,18 @@ export interface OpenOptions {
 }
 
 /**
- * Opens an image.
+ * Opens an image. `forTree`: its tree is to be made, too.
  *
  * @throws OcimountError `USAGE` for a platform that is none, and those of `openImage`
  */
 export function openNamed(
   named: NamedImage,
   { cache, onProgress, signal }: OpenOptions,
+  forTree = false,
 ): Promise<Image> {
   const { image, ref, platform } = named
   return openImage(image, {
-    ...{ cache, ref, signal },
+    ...{ cache, ref, signal, forTree },
     ...registryOptions(named),
     platform: platform === undefined ? undefined : parsePlatform(platform),
     onProgress:
@@ -62,7 +63,7 @@ export async function openRootfs(
   named: NamedImage,
   options: OpenOptions & Pick<BuildRootfsOptions, 'verify' | 'inPlace'>,
 ): Promise<OpenedRootfs> {
-  const image = await openNamed(named, options)
+  const image = await openNamed(named, options, true)
   const opened = performance.now()
   try {
     return { image, opened, rootfs: await buildRootfs(image, options) }

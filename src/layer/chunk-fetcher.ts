@@ -6,7 +6,7 @@ import { unpackStart } from '../compression/unpack-start.js'
 import { isOcimountError, OcimountError } from '../errors.js'
 import { log } from '../logger.js'
 import { ByteBudget } from './byte-budget.js'
-import { chunkAt, chunkCount, type Chunk, type ChunkTable } from './chunk-table.js'
+import { chunkAt, chunkCount, chunkDigest, type Chunk, type ChunkTable } from './chunk-table.js'
 import { ComingBytes } from './coming-bytes.js'
 import type { BlobRanges, RangeOptions } from './layer-blob.js'
 import { Slots } from './slots.js'
@@ -182,9 +182,10 @@ export class ChunkFetcher {
       if (!isOcimountError(error)) throw error
       return member.chunks.map(({ index }) => wrong(where, index, error))
     }
-    return member.chunks.map(({ index, innerOffset, length, sha256 }) => {
+    return member.chunks.map(({ index, innerOffset, length }) => {
       const chunk = bytes.subarray(innerOffset, innerOffset + length)
-      const isRight = createHash('sha256').update(chunk).digest().equals(sha256)
+      const digest = createHash('sha256').update(chunk).digest()
+      const isRight = digest.equals(chunkDigest(this.#table, index))
       if (!isRight) return wrong(where, index, undefined)
       // A copy, which keeps nothing else in memory.
       return chunk.length === bytes.length ? chunk : Buffer.from(chunk)

@@ -16,6 +16,8 @@ export interface ChunkSourceParts {
   readonly ranges: BlobRanges
   readonly profile: ReadProfile
   readonly loadTable: (signal: AbortSignal) => Promise<ChunkTable>
+  /** Called at the end. */
+  readonly onClose?: () => Promise<void>
 }
 
 /** Makes pieces of one layer. */
@@ -97,6 +99,7 @@ export class ChunkSource implements PieceSource {
   async close(): Promise<void> {
     this.stop()
     await this.#parts.profile.save()
+    await this.#parts.onClose?.()
     await this.#loaded?.catch(() => undefined)
   }
 

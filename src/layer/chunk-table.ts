@@ -35,7 +35,6 @@ export interface Chunk {
   readonly compressedLength: number
   /** Where it begins in what these bytes unpack to. */
   readonly innerOffset: number
-  readonly sha256: Buffer
 }
 
 /** The chunks of a layer as one blob stores them. */
@@ -61,7 +60,10 @@ const FIRST_END_OFFSET = 184
 const COMPRESSIONS: readonly (DecompressibleKind | undefined)[] = [undefined, 'gzip', 'zstd']
 
 /** A chunk of which nobody knows yet how much of the blob it takes. */
-export type NewChunk = Omit<Chunk, 'index' | 'compressedLength'>
+export type NewChunk = Omit<Chunk, 'index' | 'compressedLength'> & {
+  /** SHA-256, in hex digits. */
+  readonly sha256: string
+}
 
 /** Writes one record into a buffer. */
 export function writeChunk(records: Buffer, at: number, chunk: NewChunk): void {
@@ -71,7 +73,7 @@ export function writeChunk(records: Buffer, at: number, chunk: NewChunk): void {
   records.writeUInt32LE(0, at + 20)
   records.writeUInt32LE(chunk.innerOffset, at + 24)
   records.writeUInt32LE(0, at + 28)
-  chunk.sha256.copy(records, at + 32)
+  records.write(chunk.sha256, at + 32, 'hex')
 }
 
 /** In two halves: with a BigInt for each it takes ten times as long, and a layer has some 50,000. */
@@ -84,7 +86,7 @@ function readOffset(records: Buffer, at: number): number {
   return records.readUInt32LE(at) + records.readUInt32LE(at + 4) * HALF
 }
 
-/** Reads one record, whose digest is a view. */
+/** Reads one record. */
 export function chunkAt({ records }: Pick<ChunkTable, 'records'>, index: number): Chunk {
   const at = index * CHUNK_RECORD_SIZE
   return {
@@ -94,8 +96,12 @@ export function chunkAt({ records }: Pick<ChunkTable, 'records'>, index: number)
     length: records.readUInt32LE(at + 16),
     compressedLength: records.readUInt32LE(at + 20),
     innerOffset: records.readUInt32LE(at + 24),
-    sha256: records.subarray(at + 32, at + CHUNK_RECORD_SIZE),
   }
+}
+
+/** Gives the SHA-256 of a chunk, as a view. */
+export function chunkDigest({ records }: Pick<ChunkTable, 'records'>, index: number): Buffer {
+  return records.subarray(index * CHUNK_RECORD_SIZE + 32, (index + 1) * CHUNK_RECORD_SIZE)
 }
 
 /** Gives the number of chunks. */

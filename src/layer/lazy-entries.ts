@@ -21,14 +21,14 @@ export interface LazyEntry {
   readonly devMajor: number
   readonly devMinor: number
   readonly xattrs: ReadonlyMap<ByteString, Buffer> | undefined
-  /** SHA-256 of the file. */
-  readonly digest: Buffer | undefined
+  /** SHA-256 of the file, in hex digits. */
+  readonly digest: string | undefined
   readonly offset: number
   readonly endOffset: number
   readonly innerOffset: number
   readonly chunkOffset: number
   readonly chunkSize: number
-  readonly chunkDigest: Buffer | undefined
+  readonly chunkDigest: string | undefined
   readonly chunkType: string
 }
 
@@ -113,11 +113,10 @@ function numberOf(fields: JsonObject, field: string): number {
   throw unusable(shownName(fields), `its ${field} is not a number that it could be`)
 }
 
-function digestOf(fields: JsonObject, field: string): Buffer | undefined {
+function digestOf(fields: JsonObject, field: string): string | undefined {
   const text = textOf(fields, field)
   if (text === '') return undefined
-  const bytes = SHA256.test(text) ? Buffer.from(text.slice(SHA256_PREFIX), 'hex') : undefined
-  if (bytes !== undefined) return bytes
+  if (SHA256.test(text)) return text.slice(SHA256_PREFIX)
   throw unusable(shownName(fields), `its ${field} is not a SHA-256`)
 }
 
@@ -128,13 +127,18 @@ function timeOf(fields: JsonObject, name: string): Timestamp {
   const text = textOf(fields, 'modtime')
   // Unknown, and what Go has for that.
   if (text === '' || text === '0001-01-01T00:00:00Z') return EPOCH
+  // Whole directories are of one second.
+  if (text === last.text) return last.time
   const [, date = '', fraction = '', zone = ''] = TIME.exec(text) ?? []
   const seconds = Date.parse(date + zone) / 1000
   if (!Number.isSafeInteger(seconds)) throw unusable(name, `its modtime is ${quote(text)}`)
-  return { seconds, nanoseconds: Number(fraction.slice(0, 9).padEnd(9, '0')) }
+  const time = { seconds, nanoseconds: Number(fraction.slice(0, 9).padEnd(9, '0')) }
+  last = { text, time }
+  return time
 }
 
 const EPOCH = { seconds: 0, nanoseconds: 0 }
+let last: { readonly text: string; readonly time: Timestamp } = { text: '', time: EPOCH }
 const TIME = /^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d+))?(Z|[+-]\d{2}:\d{2})$/
 
 function xattrsOf(fields: JsonObject, name: string): ReadonlyMap<ByteString, Buffer> | undefined {

@@ -73,6 +73,34 @@ export async function readLazyIndex(
   }
 }
 
+/** Gives the stretch of a blob that {@link readLazyIndex} asks for first; undefined where it asks for none. */
+export function firstPart(
+  index: LazyIndex,
+  size: number,
+): { readonly offset: number; readonly length: number } | undefined {
+  if (index.format === 'estargz') {
+    const offset = Math.max(0, size - TAIL)
+    return size < LONGEST_FOOTER ? undefined : { offset, length: size - offset }
+  }
+  const { offset, length } = index.position
+  const isIn = length > 0 && length <= MAX_TOC_STORED && offset + length <= size
+  return isIn ? { offset, length } : undefined
+}
+
+/** Gives the stretch that is asked for when the first one is there; undefined where that was enough, or is of no use. */
+export function nextPart(
+  index: LazyIndex,
+  size: number,
+  first: Buffer,
+): { readonly offset: number; readonly length: number } | undefined {
+  const footer = index.format === 'estargz' ? parseStargzFooter(first, size) : ''
+  if (typeof footer === 'string') return undefined
+  const length = size - footer.footerSize - footer.tocOffset
+  const missing = Math.min(size - first.length - footer.tocOffset, length)
+  if (missing <= 0 || length > MAX_TOC_STORED) return undefined
+  return { offset: footer.tocOffset, length: missing }
+}
+
 /**
  * Makes sure that parts of a blob can be had.
  *
@@ -125,8 +153,8 @@ async function getStargz(blob: IndexedBlob, ask: Ask): Promise<VerifiedToc> {
   const { tocOffset, footerSize } = footer
   const length = size - footerSize - tocOffset
   refuseLong(length)
-  const missing = Math.max(0, tailOffset - tocOffset)
-  const front = missing === 0 ? Buffer.alloc(0) : await ask(tocOffset, Math.min(missing, length))
+  const missing = nextPart(blob.index, size, tail)
+  const front = missing === undefined ? Buffer.alloc(0) : await ask(missing.offset, missing.length)
   const rest = tail.subarray(Math.max(0, tocOffset - tailOffset), tail.length - footerSize)
   const { json, file } = await unpackMember(Buffer.concat([front, rest]), tocOffset)
   verify(blob, json)
@@ -178,7 +206,7 @@ async function unpackMember(
   }
   const innerOffset = entry.dataOffset
   const json = bytes.subarray(innerOffset, innerOffset + entry.size)
-  const sha256 = createHash('sha256').update(json).digest()
+  const sha256 = createHash('sha256').update(json).digest('hex')
   const path = TOC_NAME as ByteString
   return {
     json,

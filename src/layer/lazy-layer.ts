@@ -4,7 +4,7 @@
 import { layerLock, type Cache } from '../cache/cache.js'
 import { PieceFile } from '../cache/piece-file.js'
 import { writeSparseData } from '../cache/sparse-data.js'
-import { isOcimountError, OcimountError } from '../errors.js'
+import { isOcimountError, messageOf, OcimountError } from '../errors.js'
 import type { LazyIndex } from '../image/lazy-index.js'
 import { log } from '../logger.js'
 import { ChunkSource } from './chunk-source.js'
@@ -23,6 +23,12 @@ export interface LazyLayerOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/**
+ * After the device was opened, what its table says is kept: to encode and write it takes 0.1 s, which neither the mount nor the first
+ * reads need to wait for. Who needs it before that gets it from the registry.
+ */
+const KEPT_AFTER_MS = 3000
+
 /** A lazy layer whose table of contents is known and whose blob can be read. */
 export class OpenableLazyLayer {
   readonly layerId: string
@@ -30,6 +36,11 @@ export class OpenableLazyLayer {
   readonly #cache: Cache
   /** What was just read, for who asks first. */
   #toc: Toc | undefined
+  #chunks: ChunkTable | undefined
+  /** What was read and is not in the cache yet. */
+  #unkept: LazyContents | undefined
+  #timer: NodeJS.Timeout | undefined
+  #keeping: Promise<void> = Promise.resolve()
 
   private constructor(blob: IndexedBlob, cache: Cache) {
     this.layerId = lazyLayerId(blob.index)
@@ -68,12 +79,21 @@ export class OpenableLazyLayer {
 
   /** Opens the device; each call a new one, which the caller closes. */
   async openDevice(): Promise<LayerDevice> {
+    const device = await this.#openDevice()
+    if (this.#unkept !== undefined) {
+      this.#timer ??= setTimeout(() => void this.#keep(), KEPT_AFTER_MS).unref()
+    }
+    return device
+  }
+
+  async #openDevice(): Promise<LayerDevice> {
     const open = (): Promise<PieceFile | undefined> =>
       PieceFile.open(this.#cache.layerPath(this.layerId), {
         source: new ChunkSource({
           ranges: this.#blob.ranges,
           loadTable: (signal) => this.#loadTable(signal),
           profile: new ReadProfile(this.layerId, this.#cache),
+          onClose: () => this.#keep(),
         }),
         store: this.#cache.layerStore(this.layerId),
         quota: this.#cache.quota,
@@ -92,8 +112,9 @@ export class OpenableLazyLayer {
   async #make(signal: AbortSignal | undefined): Promise<void> {
     const work = async (): Promise<void> => {
       if ((await lookForData(this.layerId, this.#cache)) !== 'none') return
-      const { toc } = await this.#read(signal)
+      const { toc, chunks } = await this.#read(signal)
       this.#toc = toc
+      this.#chunks = chunks
       const { deviceSize } = toc
       const staging = await this.#cache.stage()
       try {
@@ -106,19 +127,36 @@ export class OpenableLazyLayer {
     await this.#cache.withLock(layerLock(this.layerId), work, { signal })
   }
 
-  /** Reads the table of contents out of the blob, and keeps what it says where the disk takes it. */
+  /** Reads the table of contents out of the blob. */
   async #read(signal: AbortSignal | undefined): Promise<LazyContents> {
     const contents = await readLazyIndex(this.#blob, signal)
+    this.#unkept = contents
+    return contents
+  }
+
+  /** Keeps what was read where the disk takes it. Never rejects. */
+  #keep(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const contents = this.#unkept
+    this.#unkept = undefined
+    if (contents === undefined) return this.#keeping
     const cache = this.#cache
-    await storeIfPossible('a toc', async () => {
+    const store = async (): Promise<void> => {
       await cache.writeSealed(cache.tocPath(this.layerId), encodeToc(contents.toc))
       await cache.writeSealed(cache.chunksPath(this.layerId), encodeChunkTable(contents.chunks))
+    }
+    this.#keeping = storeIfPossible('a toc', store).catch((error: unknown) => {
+      log.warn({ layer: this.layerId, why: messageOf(error) }, 'could not store a toc')
     })
-    return contents
+    return this.#keeping
   }
 
   /** The table of another blob with the same table of contents does not count: its chunks may lie elsewhere. */
   async #loadTable(signal: AbortSignal): Promise<ChunkTable> {
+    const chunks = this.#chunks
+    this.#chunks = undefined
+    if (chunks !== undefined) return chunks
     const path = this.#cache.chunksPath(this.layerId)
     const payload = await this.#cache.readSealed(path)
     try {

@@ -54,7 +54,8 @@ export interface UnlistedFile {
   readonly entry: Pick<TarEntry, 'path' | 'size'>
   readonly compressedOffset: number
   readonly innerOffset: number
-  readonly sha256: Buffer
+  /** In hex digits. */
+  readonly sha256: string
 }
 
 /**

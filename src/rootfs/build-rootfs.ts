@@ -114,7 +114,9 @@ async function attempt(
   const { cache } = options
   // Pinned before it is looked for, so that nothing is pruned between the look and the use.
   const releases = [await pinIfPossible(cache, await usedPathsOf(image.layers, cache))]
+  let publishing: Promise<void> = Promise.resolve()
   const release = async (): Promise<void> => {
+    await Promise.allSettled([publishing])
     await Promise.allSettled(releases.map((one) => one()))
   }
   const opened: LayerDevice[] = []
@@ -127,9 +129,15 @@ async function attempt(
     releases.push(await pinIfPossible(cache, [path]))
     const cached = await loadTree(cache, path)
     const { bytes, image: erofsImage, info } = cached ?? (await makeTree(layerIds, layers))
-    for (const layer of layers) opened.push(await layer.openDevice())
     const pending = layers.filter(({ isVerified }) => !isVerified)
-    if (cached === undefined && pending.length === 0) await publishTree(cache, path, bytes)
+    if (cached === undefined && pending.length === 0) {
+      publishing = publishTree(cache, path, bytes)
+      // Whoever waits for it gets the error.
+      publishing.catch(() => undefined)
+    }
+    for (const layer of layers) opened.push(await layer.openDevice())
+    // With most of the image still to be fetched, the mount need not wait for the disk.
+    if (!layers.some(({ mode }) => mode === 'lazy')) await publishing
     void touchUsed(cache, path, image.layers)
     const rootfs = new BuiltRootfs({
       ...{ key, path, bytes, info, cache, layers },

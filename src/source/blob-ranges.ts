@@ -23,6 +23,17 @@ export interface RegistryRangesParts {
   readonly patienceMs: number
 }
 
+interface Stretch {
+  readonly offset: number
+  readonly length: number
+}
+
+/** What was asked for before anybody wanted it. */
+interface EarlyPart extends Stretch {
+  readonly bytes: Promise<Buffer>
+  readonly stop: AbortController
+}
+
 /** One blob of a registry. */
 export class RegistryRanges implements BlobRanges {
   readonly #parts: RegistryRangesParts
@@ -30,6 +41,7 @@ export class RegistryRanges implements BlobRanges {
   #requests = 0
   #demandRequests = 0
   #lastError: string | undefined
+  readonly #early: EarlyPart[] = []
   /** What the registry said last since it gave something. */
   #lastAnswer: OcimountError | undefined
 
@@ -44,12 +56,22 @@ export class RegistryRanges implements BlobRanges {
     }
   }
 
-  async read(
-    range: { readonly offset: number; readonly length: number },
-    options: RangeOptions,
-  ): Promise<Buffer> {
+  /**
+   * Asks for a stretch at once, which the first {@link RegistryRanges.read} of it then gets. Gives undefined where that will be
+   * an error.
+   */
+  anticipate({ offset, length }: Stretch, signal?: AbortSignal): Promise<Buffer | undefined> {
+    const stop = new AbortController()
+    const both = AbortSignal.any([stop.signal, ...(signal === undefined ? [] : [signal])])
+    const options = { signal: both, attempt: 0, isUrgent: true }
+    const bytes = this.#read({ offset, length }, options)
+    this.#early.push({ offset, length, bytes, stop })
+    return bytes.catch(() => undefined)
+  }
+
+  async read(range: Stretch, options: RangeOptions): Promise<Buffer> {
     try {
-      const bytes = await this.#read(range, options)
+      const bytes = await (this.#takeEarly(range, options) ?? this.#read(range, options))
       this.#lastError = undefined
       this.#lastAnswer = undefined
       return bytes
@@ -59,8 +81,23 @@ export class RegistryRanges implements BlobRanges {
     }
   }
 
+  #takeEarly(
+    { offset, length }: Stretch,
+    { signal, attempt }: RangeOptions,
+  ): Promise<Buffer> | undefined {
+    const index = this.#early.findIndex((part) => part.offset === offset && part.length === length)
+    const [early] = attempt > 0 || index < 0 ? [] : this.#early.splice(index, 1)
+    if (early === undefined) return undefined
+    const stop = (): void => {
+      early.stop.abort()
+    }
+    signal?.addEventListener('abort', stop, { once: true })
+    if (signal?.aborted === true) stop()
+    return early.bytes.finally(() => signal?.removeEventListener('abort', stop))
+  }
+
   async #read(
-    { offset, length }: { readonly offset: number; readonly length: number },
+    { offset, length }: Stretch,
     { signal, attempt, isUrgent, hurry, onArrived }: RangeOptions,
   ): Promise<Buffer> {
     const { digest, readBlob, queue, patienceMs } = this.#parts

@@ -39,6 +39,12 @@ export interface FileTree {
    * @throws OcimountError `REGISTRY_UNAVAILABLE`, `REGISTRY_DENIED`, `BLOB_MISSING`, `DIGEST_MISMATCH`, `SIZE_MISMATCH`
    */
   bring?(descriptor: Descriptor): Promise<void>
+  /**
+   * Waits until what was brought in without waiting is where the next process finds it; in the same trees.
+   *
+   * @throws OcimountError `STORAGE_FULL`, `STORAGE_FAILED`, `CACHE_LOCKED`, `INTERRUPTED`
+   */
+  settled?(): Promise<void>
   /** Gives a layer that lies elsewhere, to be fetched when it is wanted; in the same trees. */
   layer?(descriptor: Descriptor, diffId: DiffId): LayerBlob
   /**

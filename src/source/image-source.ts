@@ -68,7 +68,9 @@ export class ImageSource {
   /** Describes every image, multi-platform image and artifact, in the order of `@N`. */
   async listCandidates(): Promise<readonly Candidate[]> {
     const { documents, roots } = this.#source
-    return Promise.all(roots.map((root) => describeRoot(documents, root)))
+    const candidates = await Promise.all(roots.map((root) => describeRoot(documents, root)))
+    await documents.tree.settled?.()
+    return candidates
   }
 
   /**
@@ -79,7 +81,9 @@ export class ImageSource {
   async readDocuments(options: ChoiceOptions = {}): Promise<ImageDocuments> {
     const { documents, roots } = this.#source
     const choice = await chooseImage(documents, roots, this.#withSelector(options))
-    return loadDocuments(documents, choice, options.platform)
+    const loaded = await loadDocuments(documents, choice, options.platform)
+    await documents.tree.settled?.()
+    return loaded
   }
 
   /**
@@ -90,6 +94,7 @@ export class ImageSource {
   async readManifest(options: ChoiceOptions = {}): Promise<ManifestDocument | undefined> {
     const { documents, roots } = this.#source
     const { descriptor } = await chooseImage(documents, roots, this.#withSelector(options))
+    await documents.tree.settled?.()
     return descriptor === undefined ? undefined : readManifest(documents, descriptor)
   }
 

@@ -24,6 +24,8 @@ export interface RegistrySourceOptions {
   readonly isOffline?: boolean | undefined
   /** How long a read of what is mounted waits for a registry that says nothing, in milliseconds. */
   readonly patienceMs?: number | undefined
+  /** The tree of the image is wanted: what is sure to be asked for is asked for at once. */
+  readonly forTree?: boolean | undefined
 }
 
 /**
@@ -49,10 +51,15 @@ export async function openRegistry(
   try {
     const resolved = await new Resolver(name, full, cache, client, signal).resolve()
     warnings.push(...resolved.warnings)
-    const tree = new RegistryTree({ name: full, cache, client, signal, patienceMs })
+    const { reference, bytes: data, stored } = resolved
+    const tree = new RegistryTree({ name: full, cache, client, signal, patienceMs, stored })
+    if (options.forTree === true && data !== undefined) tree.anticipate(data)
     const root = {
       ...{ names: [full], aliases: [], positions: [0], item: undefined },
-      descriptor: { ...resolved.reference, annotations: new Map<string, string>() },
+      descriptor: {
+        ...{ ...reference, annotations: new Map<string, string>() },
+        ...(data === undefined ? {} : { data }),
+      },
     }
     const documents = new Documents(tree, (digest) => [layoutBlobPath(digest)])
     return ImageSource.of({ kind: 'registry', documents, roots: [root], warnings })
@@ -65,6 +72,10 @@ export async function openRegistry(
 interface Resolved {
   readonly reference: StoredReference
   readonly warnings: readonly string[]
+  /** The document, where the registry has just sent it. */
+  readonly bytes?: Buffer
+  /** Until it is in the cache. */
+  readonly stored?: Promise<void>
 }
 
 class Resolver {
@@ -92,7 +103,8 @@ class Resolver {
     const { digest, tag = '' } = this.#name
     if (digest !== undefined) {
       const stored = await this.#stored(digest)
-      return { reference: stored ?? (await this.#ask(digest)), warnings: [] }
+      const known = stored === undefined ? await this.#ask(digest) : { reference: stored }
+      return { ...known, warnings: [] }
     }
     const known = await findReference(this.#cache, this.#full)
     const stored = known === undefined ? undefined : await this.#stored(known.digest)
@@ -100,8 +112,8 @@ class Resolver {
       return { reference: stored, warnings: [] }
     try {
       // With something to fall back on, trouble is not waited out for long.
-      const reference = await this.#ask(tag, stored === undefined ? undefined : 2)
-      return { reference, warnings: [] }
+      const asked = await this.#ask(tag, stored === undefined ? undefined : 2)
+      return { ...asked, warnings: [] }
     } catch (error) {
       const isDown = error instanceof RegistryError && (error.isUnreachable || error.isTransient)
       if (stored === undefined || !isDown) throw error
@@ -110,7 +122,7 @@ class Resolver {
     }
   }
 
-  async #ask(reference: string, attempts?: number): Promise<StoredReference> {
+  async #ask(reference: string, attempts?: number): Promise<Omit<Resolved, 'warnings'>> {
     if (this.#client === undefined) {
       const why = 'it is not in the cache, and --offline was given'
       throw new OcimountError(
@@ -122,9 +134,14 @@ class Resolver {
     const fetched = await this.#client.fetchManifest(reference, { signal, attempts })
     const { bytes, digest } = fetched
     const found = describe(bytes, digest, fetched.mediaType)
-    await this.#cache.putBlob(digest, [bytes], { size: bytes.length, signal })
-    await storeReference(this.#cache, this.#full, found)
-    return found
+    const store = async (): Promise<void> => {
+      await this.#cache.putBlob(digest, [bytes], { size: bytes.length, signal })
+      await storeReference(this.#cache, this.#full, found)
+    }
+    const stored = store()
+    // Whoever waits for it gets the error.
+    stored.catch(() => undefined)
+    return { reference: found, bytes, stored }
   }
 
   /** Reads a manifest out of the cache, if it is there and right. */

@@ -9,8 +9,11 @@ import type { Descriptor } from '../image/descriptor.js'
 import type { Digest, DiffId } from '../image/digest.js'
 import { verifyDigest } from '../image/digest.js'
 import { findLazyIndex } from '../image/lazy-index.js'
+import { parseManifestOrIndex } from '../image/image-index.js'
 import { classifyMediaType } from '../image/media-types.js'
 import type { FetchOptions, FileRegion, LayerBlob } from '../layer/layer-blob.js'
+import { lazyLayerId, lookForData } from '../layer/layer-store.js'
+import { firstPart, nextPart } from '../layer/lazy-index.js'
 import type { BlobPart, RegistryClient } from '../registry/client.js'
 import type { ReferrerList, ReferrerOptions } from '../registry/referrers.js'
 import { DEFAULT_PATIENCE_MS, RegistryRanges } from './blob-ranges.js'
@@ -28,6 +31,8 @@ export interface RegistryTreeOptions {
   readonly signal?: AbortSignal | undefined
   /** How long a read of a mount waits for a registry that says nothing. */
   readonly patienceMs?: number | undefined
+  /** Until the document that the name means is in the cache. */
+  readonly stored?: Promise<void> | undefined
 }
 
 export class RegistryTree implements FileTree {
@@ -37,6 +42,8 @@ export class RegistryTree implements FileTree {
   readonly #layout: DirectoryTree
   readonly #layers = new Map<Digest, { readonly size: number; fetched: number }>()
   readonly #queue = new RangeQueue()
+  /** Of which something was asked for already. */
+  readonly #anticipated = new Map<Digest, RegistryRanges>()
 
   constructor(options: RegistryTreeOptions) {
     this.path = options.name
@@ -68,6 +75,45 @@ export class RegistryTree implements FileTree {
     }
   }
 
+  async settled(): Promise<void> {
+    await this.#options.stored
+  }
+
+  /**
+   * Asks for what the layers of a manifest begin with that can be read in parts, while the config is read and what came is stored.
+   * What goes wrong is told to whoever reads it.
+   */
+  anticipate(document: Buffer): void {
+    this.#anticipate(document).catch(() => undefined)
+  }
+
+  async #anticipate(document: Buffer): Promise<void> {
+    const parsed = parseManifestOrIndex(document)
+    if (!('manifest' in parsed)) return
+    const { cache, signal } = this.#options
+    let budget = MAX_ANTICIPATED
+    for (const { digest, size, urls, annotations } of parsed.manifest.layers) {
+      const claim = findLazyIndex(annotations)
+      if (claim === undefined || !('index' in claim) || this.#layers.has(digest)) continue
+      const { index } = claim
+      const part = firstPart(index, size)
+      budget -= part?.length ?? 0
+      if (part === undefined || budget < 0) continue
+      if (await cache.hasBlob(digest)) continue
+      if ((await lookForData(lazyLayerId(index), cache)) !== 'none') continue
+      // Somebody may have come for it meanwhile.
+      if (this.#layers.has(digest)) continue
+      this.#noteLayer(digest, size)
+      const ranges = this.#rangesOf({ digest, size, ...(urls === undefined ? {} : { urls }) })
+      this.#anticipated.set(digest, ranges)
+      void ranges.anticipate(part, signal).then((bytes) => {
+        const next = bytes && nextPart(index, size, bytes)
+        budget -= next?.length ?? 0
+        if (next !== undefined && budget >= 0) void ranges.anticipate(next, signal)
+      })
+    }
+  }
+
   async bring(descriptor: Descriptor): Promise<void> {
     const { cache, signal } = this.#options
     const { digest } = descriptor
@@ -96,11 +142,13 @@ export class RegistryTree implements FileTree {
     const { digest, size, mediaType, urls, annotations } = layer
     const path = this.#options.cache.blobPath(digest)
     const descriptor = { digest, size, ...(urls === undefined ? {} : { urls }) }
-    this.#layers.set(digest, { size, fetched: 0 })
+    this.#noteLayer(digest, size)
     // The manifest was verified, and so are these with it.
     const claim = findLazyIndex(annotations)
+    const ranges = this.#anticipated.get(digest) ?? this.#rangesOf(descriptor)
+    this.#anticipated.delete(digest)
     return {
-      ...(claim === undefined ? {} : { lazy: { claim, ranges: this.#rangesOf(descriptor) } }),
+      ...(claim === undefined ? {} : { lazy: { claim, ranges } }),
       region: { path, offset: 0, length: size, identity: NOT_THERE },
       ...{ digest, diffId, mediaType },
       fetch: async (options) => {
@@ -119,6 +167,10 @@ export class RegistryTree implements FileTree {
         return { region: this.#regionOf(path), digest, diffId, mediaType, again }
       },
     }
+  }
+
+  #noteLayer(digest: Digest, size: number): void {
+    if (!this.#layers.has(digest)) this.#layers.set(digest, { size, fetched: 0 })
   }
 
   #rangesOf(descriptor: Pick<Descriptor, 'digest' | 'size' | 'urls'>): RegistryRanges {
@@ -210,6 +262,9 @@ async function asMissing<T>(work: Promise<T>): Promise<T> {
     throw new OcimountError('BLOB_MISSING', error.message, { cause: error, details: error.details })
   }
 }
+
+/** Of all layers. */
+const MAX_ANTICIPATED = 16 * 1024 * 1024
 
 /** Of no file: a layer that is opened without being fetched is refused. */
 const NOT_THERE = { dev: '0', ino: '0', size: 0, mtimeNs: '0', ctimeNs: '0' } as const

@@ -31,7 +31,7 @@ function fetcherOf(
   for (const { packed, parts } of members) {
     for (const { innerOffset, bytes } of parts) {
       const { length } = bytes
-      const digest = Buffer.from(sha256(bytes).slice('sha256:'.length), 'hex')
+      const digest = sha256(bytes).slice('sha256:'.length)
       builder.add({ deviceOffset, compressedOffset, length, innerOffset, sha256: digest })
       deviceOffset += length
     }

@@ -171,6 +171,7 @@ t.test('another table than the manifest names is refused', async (t) => {
 t.test('a table of chunks that is gone is made again', async (t) => {
   const { content, fixture } = await bigFixture(t)
   const { cache, prepare } = fixture
+  await (await (await prepare()).openDevice()).close()
   const layer = await prepare()
   const path = cache.chunksPath(layer.layerId)
   writeFileSync(path, readFileSync(path).subarray(0, 200))
