@@ -14,23 +14,26 @@ const SMALL = 128 * 1024
 const SLACK = 64 * 1024
 
 /**
- * Gives at least the first `length` bytes.
+ * Gives at least the first `length` bytes; of gzip also from packed bytes that are still coming.
  *
  * @param what names the bytes in messages
  * @throws OcimountError `LAYER_CORRUPT` for bytes that are damaged or too few, `COMPRESSION_UNSUPPORTED`
  */
 export async function unpackStart(
   kind: DecompressibleKind,
-  packed: Buffer,
+  packed: Buffer | AsyncIterable<Buffer>,
   length: number,
   what: string,
 ): Promise<Buffer> {
-  if (kind === 'zstd') return unzstdFrame(packed, length, what)
-  const short = length <= SMALL ? gunzipShort(packed, length) : undefined
-  if (short !== undefined) return short
+  if (packed instanceof Uint8Array) {
+    if (kind === 'zstd') return unzstdFrame(packed, length, what)
+    const short = length <= SMALL ? gunzipShort(packed, length) : undefined
+    if (short !== undefined) return short
+  }
   const target = Buffer.allocUnsafe(length)
   let done = 0
-  for await (const chunk of decompress(kind, once(packed), { what })) {
+  const input = packed instanceof Uint8Array ? once(packed) : packed
+  for await (const chunk of decompress(kind, input, { what })) {
     done += chunk.copy(target, done)
     if (done === length) return target
   }

@@ -21,6 +21,10 @@ const MAX_KEPT = 32 * 1024 * 1024
 const KEPT_COST = 4096
 /** As many as libuv has threads; what waits has made nothing yet. */
 const unpacking = new Slots(4)
+/** To unpack 4 MiB takes 30 ms, that is what whoever waits for it waits less. So many at a time, which may all be of 64 MiB. */
+const UNPACKED_AS_IT_COMES = 512 * 1024
+const MAX_STREAMS = 2
+let streams = 0
 /** Of all layers: what is fetched and what waits to be unpacked. A hostile table has chunks of 66 MiB in every piece. */
 const packedBytes = new ByteBudget(128 * 1024 * 1024)
 
@@ -128,7 +132,8 @@ export class ChunkFetcher {
       const start = member.offset - offset
       const end = start + member.length
       // What is there is unpacked while the rest comes.
-      return this.#unpack(member, (await coming.upTo(end)).subarray(start, end), all)
+      const early = await this.#unpackComing(member, () => coming.stream(start, end))
+      return early ?? this.#unpack(member, (await coming.upTo(end)).subarray(start, end), all)
     })
     void Promise.allSettled(unpacked).then(async () => {
       const giveBack = await room.catch(() => undefined)
@@ -156,6 +161,26 @@ export class ChunkFetcher {
     }
   }
 
+  /** Unpacks a large member while it comes; undefined where it is no such one, or anything about it is wrong. */
+  async #unpackComing(
+    member: Member,
+    open: () => AsyncIterable<Buffer>,
+  ): Promise<(Buffer | OcimountError)[] | undefined> {
+    const { compression } = this.#table
+    if (compression !== 'gzip' || member.unpacked < UNPACKED_AS_IT_COMES || streams >= MAX_STREAMS)
+      return undefined
+    streams++
+    try {
+      const contents = await this.#contentsOf(member, open())
+      return contents.every((bytes) => bytes instanceof Buffer) ? contents : undefined
+    } catch {
+      // Said by who has the whole of it, or knows why that does not come.
+      return undefined
+    } finally {
+      streams--
+    }
+  }
+
   /** Unpacks a member; where a chunk of it is wrong it is fetched once more by itself. */
   async #unpack(
     member: Member,
@@ -170,14 +195,19 @@ export class ChunkFetcher {
     return this.#verified(member, await this.#ranges.read(range, { ...options, attempt: 1 }))
   }
 
-  async #verified(member: Member, packed: Buffer): Promise<(Buffer | OcimountError)[]> {
+  #verified(member: Member, packed: Buffer): Promise<(Buffer | OcimountError)[]> {
+    return unpacking.run(undefined, () => this.#contentsOf(member, packed))
+  }
+
+  async #contentsOf(
+    member: Member,
+    packed: Buffer | AsyncIterable<Buffer>,
+  ): Promise<(Buffer | OcimountError)[]> {
     const { compression, blobDigest } = this.#table
     const where = `bytes ${member.offset}-${member.offset + member.length - 1} of blob ${blobDigest}`
     let bytes: Buffer
     try {
-      bytes = await unpacking.run(undefined, () =>
-        unpackStart(compression, packed, member.unpacked, where),
-      )
+      bytes = await unpackStart(compression, packed, member.unpacked, where)
     } catch (error) {
       if (!isOcimountError(error)) throw error
       return member.chunks.map(({ index }) => wrong(where, index, error))

@@ -80,6 +80,39 @@ t.test('a chunk of a frame is had again, also while its neighbour is kept', asyn
   }
 })
 
+t.test(
+  'a large member is unpacked while it comes, and had again where that goes wrong',
+  async (t) => {
+    const large = randomBytes(4 * MIB)
+    const packed = gzipSync(large, { level: 1 })
+    for (const fault of ['none', 'flipped', 'cut'] as const) {
+      const { fetcher, ranges } = fetcherOf('gzip', [
+        { packed, parts: [{ innerOffset: 0, bytes: large }] },
+      ])
+      const attempts: number[] = []
+      const read = ranges.read.bind(ranges)
+      ranges.read = async (range, { onArrived, ...others }): Promise<Buffer> => {
+        attempts.push(others.attempt)
+        const bytes = Buffer.from(await read(range, others))
+        const isWrong = fault !== 'none' && attempts.length === 1
+        if (isWrong) bytes[MIB] = (bytes[MIB] ?? 0) ^ 1
+        for (let length = 0; length < bytes.length; length += 100_000) {
+          onArrived?.(bytes, length)
+          await new Promise((resolve) => setImmediate(resolve))
+          if (isWrong && fault === 'cut' && length > 2 * MIB) throw new Error('cut')
+        }
+        return bytes
+      }
+      const found = get(fetcher, 0, 1)
+      if (fault === 'cut') {
+        await t.rejects(found, { message: 'cut' })
+        t.ok((await get(fetcher, 0, 1))[0]?.equals(large), 'the next time')
+      } else t.ok((await found)[0]?.equals(large), fault)
+      t.strictSame(attempts, { none: [0], flipped: [0, 1], cut: [0, 0] }[fault])
+    }
+  },
+)
+
 t.test('small chunks of large members take the memory of small chunks', async (t) => {
   setFlagsFromString('--expose-gc')
   const collect = runInNewContext('gc') as () => void
