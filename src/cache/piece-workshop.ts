@@ -124,9 +124,10 @@ export class PieceWorkshop implements QuotaMember {
   /** Makes pieces ready that nobody waits for; failures show when somebody does. */
   fillAhead(first: number, end: number): void {
     if (this.maker?.isStoring !== true) return
-    this.startRuns(first, end)
+    this.startRuns(first, end, false)
     for (let piece = first; piece < end; piece++) {
-      if (!this.#states.isChecked(piece)) void this.obtain(piece).catch(() => undefined)
+      if (!this.#states.isChecked(piece)) void this.obtain(piece, false).catch(() => undefined)
+      this.#options.source?.noteGuess?.(piece)
     }
   }
 

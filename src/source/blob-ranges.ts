@@ -114,7 +114,8 @@ export class RegistryRanges implements BlobRanges {
     if (isUrgent) wait()
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
     try {
-      return await queue.run({ isUrgent, hurry, signal: both }, async (isAwaited) => {
+      const turn = { isUrgent, bytes: length, hurry, signal: both }
+      return await queue.run(turn, async (isAwaited, onBytes) => {
         wait()
         this.#requests++
         if (isAwaited) this.#demandRequests++
@@ -125,6 +126,7 @@ export class RegistryRanges implements BlobRanges {
         for await (const chunk of readBlob(options)) {
           this.#fetchedBytes += chunk.length
           done += chunk.copy(target, done)
+          onBytes(chunk.length)
           onArrived?.(target, done)
           if (done - mark < PROGRESS_BYTES) continue
           mark = done

@@ -1,35 +1,67 @@
-// So many requests at a time for parts of an image's blobs, those first that somebody waits for.
+// So many requests at a time for parts of an image's blobs, those first that somebody waits for. All share the line: what nobody waits
+// for is asked for when so little is left of what somebody does that it arrives behind that.
 
-import { WaitingLine, type Turn } from '../layer/waiting-line.js'
+import { WaitingLine, type Turn, type Waiting } from '../layer/waiting-line.js'
+
+/** When work may begin. */
+export interface RangeTurn extends Turn {
+  /** What is asked for. */
+  readonly bytes: number
+}
 
 /** Of these, connections to one registry. */
 const SLOTS = 6
 /** The rest is kept for who comes and cannot wait. */
 const IDLE_SLOTS = 4
+/** What a line of 100 Mbit/s carries in 20 ms, until which the first byte of another request comes. */
+const NEARLY_THERE = 256 * 1024
 
 /** Lets work begin when it is its turn. */
 export class RangeQueue {
-  readonly #line = new WaitingLine(({ isUrgent }) => this.#admit(isUrgent))
+  readonly #line = new WaitingLine((first) => this.#admit(first))
   #running = 0
   #idleRunning = 0
+  /** Of the urgent requests that run. */
+  #urgentBytes = 0
 
-  /** Runs work when there is a place for it; it is told whether it is urgent by then. */
-  async run<T>(turn: Turn, work: (isUrgent: boolean) => Promise<T>): Promise<T> {
-    const isUrgent = await this.#line.wait(turn, 1)
+  /** Runs work when there is a place for it; it is told whether it is urgent by then, and says how many bytes have come. */
+  async run<T>(
+    turn: RangeTurn,
+    work: (isUrgent: boolean, onBytes: (bytes: number) => void) => Promise<T>,
+  ): Promise<T> {
+    const isUrgent = await this.#line.wait(turn, turn.bytes)
+    let isAwaited = isUrgent
+    let left = turn.bytes
+    const onBytes = (bytes: number): void => {
+      const come = Math.min(bytes, left)
+      left -= come
+      if (!isAwaited || come === 0) return
+      this.#urgentBytes -= come
+      this.#line.next()
+    }
+    const onHurry = (): void => {
+      this.#urgentBytes += isAwaited ? 0 : left
+      isAwaited = true
+    }
+    turn.hurry?.addEventListener('abort', onHurry, { once: true })
     try {
-      return await work(isUrgent)
+      return await work(isUrgent, onBytes)
     } finally {
       this.#running--
       if (!isUrgent) this.#idleRunning--
+      turn.hurry?.removeEventListener('abort', onHurry)
+      if (isAwaited) this.#urgentBytes -= left
       this.#line.next()
     }
   }
 
-  #admit(isUrgent: boolean): boolean {
+  #admit({ isUrgent, size }: Waiting): boolean {
     if (this.#running >= SLOTS) return false
-    if (!isUrgent && this.#idleRunning >= IDLE_SLOTS) return false
+    const isFree = this.#idleRunning < IDLE_SLOTS && this.#urgentBytes <= NEARLY_THERE
+    if (!isUrgent && !isFree) return false
     this.#running++
-    if (!isUrgent) this.#idleRunning++
+    if (isUrgent) this.#urgentBytes += size
+    else this.#idleRunning++
     return true
   }
 }

@@ -1,12 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { ReaderFollower } from '../../src/cache/follow-readers.js'
 
-const turn = (): Promise<void> => new Promise(setImmediate)
+const PAUSE = 1
+const turn = (): Promise<void> => sleep(20 * PAUSE)
 
 t.test('ReaderFollower makes one piece at a time, that of the newest place', async (t) => {
   const made: number[] = []
   let go = (): void => undefined
   const follower = new ReaderFollower({
+    pauseMs: PAUSE,
     isWorthIt: (piece) => piece !== 7,
     fill: (piece) => {
       made.push(piece)
@@ -15,7 +18,10 @@ t.test('ReaderFollower makes one piece at a time, that of the newest place', asy
       })
     },
   })
+  follower.onMade(2)
   follower.onMade(3)
+  t.strictSame(made, [], 'a reader may say in a moment where it goes on')
+  await turn()
   t.strictSame(made, [3])
   follower.onMade(10)
   follower.onMade(20)
@@ -30,12 +36,14 @@ t.test('ReaderFollower makes one piece at a time, that of the newest place', asy
   await turn()
   t.strictSame(made, [3, 20], 'nothing that costs much')
   follower.onMade(8)
+  await turn()
   t.strictSame(made, [3, 20, 8])
 })
 
 t.test('ReaderFollower goes on behind a piece that cannot be made', async (t) => {
   const tried: number[] = []
   const follower = new ReaderFollower({
+    pauseMs: PAUSE,
     isWorthIt: () => true,
     fill: (piece) => {
       tried.push(piece)

@@ -7,16 +7,26 @@ const never = new AbortController().signal
 function worker(
   queue: RangeQueue,
   isUrgent: boolean,
-  options: { hurry?: AbortSignal; signal?: AbortSignal } = {},
-): { hasBegun: boolean; end: () => void; done: Promise<void> } {
+  options: { hurry?: AbortSignal; signal?: AbortSignal; bytes?: number } = {},
+): {
+  hasBegun: boolean
+  end: () => void
+  done: Promise<void>
+  onBytes: (bytes: number) => void
+} {
   let end = (): void => undefined
   const ended = new Promise<void>((resolve) => {
     end = resolve
   })
   const state = {
-    ...{ hasBegun: false, end },
-    done: queue.run({ isUrgent, signal: never, ...options }, async () => {
+    ...({ hasBegun: false, end, onBytes: (): void => undefined } as {
+      hasBegun: boolean
+      end: () => void
+      onBytes: (bytes: number) => void
+    }),
+    done: queue.run({ isUrgent, signal: never, bytes: 1000, ...options }, async (_, onBytes) => {
       state.hasBegun = true
+      state.onBytes = onBytes
       await ended
     }),
   }
@@ -59,6 +69,49 @@ t.test('RangeQueue lets go first what somebody begins to wait for', async (t) =>
   const behind = worker(queue, false)
   await turns()
   t.equal(behind.hasBegun, true, 'all places are free again')
+  behind.end()
+  await behind.done
+})
+
+t.test('RangeQueue keeps the line for who cannot wait until little is left', async (t) => {
+  const queue = new RangeQueue()
+  const large = worker(queue, true, { bytes: 1_000_000 })
+  const cut = worker(queue, true, { bytes: 600_000 })
+  const idle = worker(queue, false)
+  const urgent = worker(queue, true)
+  await turns()
+  t.equal(urgent.hasBegun, true)
+  t.equal(idle.hasBegun, false)
+  large.onBytes(900_000)
+  await turns()
+  t.equal(idle.hasBegun, false)
+  cut.end()
+  await turns()
+  t.equal(idle.hasBegun, true, 'of what failed nothing is left')
+  for (const { end } of [large, urgent, idle]) end()
+  await Promise.all([large, cut, urgent, idle].map(({ done }) => done))
+})
+
+t.test('RangeQueue keeps it also for what somebody begins to wait for on its way', async (t) => {
+  const queue = new RangeQueue()
+  const hurry = new AbortController()
+  const large = worker(queue, false, { bytes: 1_000_000, hurry: hurry.signal })
+  const before = worker(queue, false)
+  await turns()
+  t.equal(before.hasBegun, true)
+  large.onBytes(100_000)
+  hurry.abort()
+  const idle = worker(queue, false)
+  await turns()
+  t.equal(idle.hasBegun, false)
+  large.onBytes(700_000)
+  await turns()
+  t.equal(idle.hasBegun, true)
+  for (const { end } of [large, before, idle]) end()
+  await Promise.all([large, before, idle].map(({ done }) => done))
+  const behind = worker(queue, false)
+  await turns()
+  t.equal(behind.hasBegun, true, 'nothing is left of them')
   behind.end()
   await behind.done
 })
