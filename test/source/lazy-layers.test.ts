@@ -179,6 +179,53 @@ for (const { name, layer, fault, code, why } of REFUSALS) {
   })
 }
 
+t.test('what its tree needs is asked for while the config is read, once', async (t) => {
+  const config = { latencyMs: 300 }
+  const registry = await FaultRegistry.start(t, {
+    fault: ({ kind, range }) => (kind === 'blob' && range === undefined ? config : undefined),
+  })
+  const layer = lazyLayer({ chunkSize: 2000 })
+  const built = buildImage({ layers: [{ compression: 'gzip', ...layer }], platform })
+  registry.push('org/app', built, 'v1')
+  const cache = await testCache(t)
+  const name = `${registry.host}/org/app:v1`
+  for (const round of ['first', 'second']) {
+    registry.requests.length = 0
+    const image = await openImage(name, { cache, registry: registryOptions, forTree: true })
+    const early = registry.requests.filter(({ range }) => range !== undefined).length
+    const rootfs = await buildRootfs(image, { cache })
+    t.strictSame(rootfs.layers, [{ mode: 'lazy', warning: undefined }])
+    const ranges = registry.requests.flatMap(({ range }) => range ?? [])
+    t.equal(early > 0, round === 'first', `${round}: ${early}`)
+    t.equal(new Set(ranges).size, ranges.length, 'none twice')
+    t.ok(await cache.hasBlob(image.documentDigests?.[0] ?? image.configDigest), 'and it is kept')
+    await rootfs.close()
+    await image.close()
+  }
+})
+
+t.test(
+  'a table that was asked for early and does not come is missed by who wants it',
+  async (t) => {
+    const layer = lazyLayer()
+    let isRefused = true
+    const registry = await FaultRegistry.start(t, {
+      fault: ({ range }) => (range !== undefined && isRefused ? { status: 403 } : undefined),
+    })
+    const built = buildImage({ layers: [{ compression: 'gzip', ...layer }], platform })
+    registry.push('org/app', built, 'v1')
+    const cache = await testCache(t)
+    const name = `${registry.host}/org/app:v1`
+    const image = await openImage(name, { cache, registry: registryOptions, forTree: true })
+    t.teardown(() => image.close())
+    await t.rejects(buildRootfs(image, { cache }), { code: 'REGISTRY_DENIED' })
+    isRefused = false
+    const rootfs = await buildRootfs(image, { cache })
+    t.match(rootfs.layers, [{ mode: 'lazy' }])
+    await rootfs.close()
+  },
+)
+
 t.test('what the cache knew of a layer and vanishes: pulled whole, and it says so', async (t) => {
   const layer = lazyLayer()
   const registry = await FaultRegistry.start(t)
