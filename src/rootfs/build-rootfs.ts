@@ -10,7 +10,7 @@
 
 import type { Cache } from '../cache/cache.js'
 import type { ErofsImage } from '../erofs/reader.js'
-import { isOcimountError } from '../errors.js'
+import { isOcimountError, messageOf } from '../errors.js'
 import type { DiffId } from '../image/digest.js'
 import type { LayerDevice } from '../layer/device.js'
 import type { LayerBlob } from '../layer/layer-blob.js'
@@ -132,8 +132,10 @@ async function attempt(
     const pending = layers.filter(({ isVerified }) => !isVerified)
     if (cached === undefined && pending.length === 0) {
       publishing = publishTree(cache, path, bytes)
-      // Whoever waits for it gets the error.
-      publishing.catch(() => undefined)
+      // Whoever waits for it gets the error, and not everybody does.
+      publishing.catch((error: unknown) => {
+        log.warn({ why: messageOf(error) }, 'the merged tree is not in the cache')
+      })
     }
     for (const layer of layers) opened.push(await layer.openDevice())
     // With most of the image still to be fetched, the mount need not wait for the disk.
