@@ -187,7 +187,9 @@ export class FaultRegistry {
     this.requests.push(seen)
     const fault = this.options.fault?.(seen) ?? {}
     const body = await readAll(request)
-    await sleep((this.options.latencyMs ?? 0) + (fault.latencyMs ?? 0))
+    // Nobody waits at the end for an answer that was never to come.
+    const latencyMs = (this.options.latencyMs ?? 0) + (fault.latencyMs ?? 0)
+    await sleep(latencyMs, undefined, { ref: false })
     if (fault.status !== undefined) {
       await this.#send(
         response,
