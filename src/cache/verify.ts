@@ -250,7 +250,7 @@ function removal(path: string): () => Promise<void> {
   return () => rm(path, { force: true, recursive: true })
 }
 
-/** Tells a DiffID from a layer id such as `toc1:sha256:…`, which names something else than its bytes. */
+/** Tells a DiffID from a layer id such as `toc2:sha256:…`, which names something else than its bytes. */
 function isDiffId(layerId: string): boolean {
   return layerId.startsWith('sha256:') || layerId.startsWith('sha512:')
 }
