@@ -65,13 +65,18 @@ export function targetOf(root: ErofsNode, contents: readonly Buffer[] = []): Mou
   }
 }
 
+/** What is mounted in a directory, in order; other tests mount elsewhere meanwhile. */
+export async function mountsInside(path: string): Promise<string[]> {
+  const mountpoints = (await readMountinfo()).map(({ mountpoint }) => mountpoint)
+  return mountpoints.filter((mountpoint) => isInside(mountpoint, path))
+}
+
 /** A directory for mount points, gone with the test; what is still mounted in it is detached before. */
 export function scratchDirectory(t: Test): string {
   // Not t.testdir(): removing that would walk into what is mounted there.
   const path = realpathSync(mkdtempSync(join(tmpdir(), 'ocimount-test-')))
   t.teardown(async () => {
-    const inside = (await readMountinfo()).filter((entry) => isInside(entry.mountpoint, path))
-    for (const { mountpoint } of inside.reverse()) {
+    for (const mountpoint of (await mountsInside(path)).reverse()) {
       const lazily = process.getuid?.() === 0 ? ['umount', '-l'] : ['fusermount3', '-uz']
       await run([...lazily, mountpoint])
     }
