@@ -42,8 +42,7 @@ export async function pullBlob(
   const directory = cache.partialPath(digest)
   // A second name is taken away in a moment, and whoever compares identities would call that a change.
   if ((await find(cache.blobPath(digest), options.size)) === 'whole') {
-    // Left by a process that was killed when the blob had its name already.
-    await rm(directory, { recursive: true, force: true }).catch(() => undefined)
+    await dropPartial(cache, digest)
     return
   }
   // From here on nobody prunes what we are about to make.
@@ -68,6 +67,11 @@ export async function pullBlob(
     clearInterval(watch)
     await pin.release()
   }
+}
+
+/** Removes what a process has left of a blob that is there: it was killed when the blob had its name already. Never rejects. */
+export async function dropPartial(cache: Cache, digest: Digest): Promise<void> {
+  await rm(cache.partialPath(digest), { recursive: true, force: true }).catch(() => undefined)
 }
 
 async function fetch(

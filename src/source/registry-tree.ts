@@ -2,7 +2,7 @@
 
 import type { Follow } from '../cache/arrival.js'
 import type { Cache } from '../cache/cache.js'
-import { pullBlob } from '../cache/pull-blob.js'
+import { dropPartial, pullBlob } from '../cache/pull-blob.js'
 import { escapeText } from '../byte-string.js'
 import { isOcimountError, OcimountError } from '../errors.js'
 import type { Descriptor } from '../image/descriptor.js'
@@ -117,7 +117,10 @@ export class RegistryTree implements FileTree {
   async bring(descriptor: Descriptor): Promise<void> {
     const { cache, signal } = this.#options
     const { digest } = descriptor
-    if (await this.#isRight(descriptor)) return
+    if (await this.#isRight(descriptor)) {
+      await dropPartial(cache, digest)
+      return
+    }
     const role = classifyMediaType(descriptor.mediaType)
     if (role !== 'manifest' && role !== 'index') {
       await this.#pull(descriptor, { signal })

@@ -3,7 +3,7 @@
 
 import { execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -219,7 +219,16 @@ t.test('a pull that is killed, again and again', async (t) => {
   t.equal(verified.status, 0, verified.stderr)
   t.equal((await fixture.ocimount(['ls', name, '/etc', '--offline'])).stdout, '0\n1\n2\n')
   const cache = fixture.env['OCIMOUNT_CACHE_DIR'] ?? ''
-  t.strictSame(readdirSync(join(cache, 'partial/sha256')), [], 'nothing incomplete is left')
+  const partial = join(cache, 'partial/sha256')
+  t.strictSame(readdirSync(partial), [], 'nothing incomplete is left')
+
+  // As by a process that is killed when it has given a blob its name.
+  const isManifest = (blob: string): boolean => built.manifestDigest.endsWith(blob)
+  const blobs = readdirSync(join(cache, 'blobs/sha256')).filter((blob) => !isManifest(blob))
+  t.equal(blobs.length, 4, 'the config and three layers')
+  for (const blob of blobs) mkdirSync(join(partial, blob))
+  t.equal((await fixture.ocimount(['pull', name])).status, 0)
+  t.strictSame(readdirSync(partial), [], 'the next pull tidies up')
 })
 
 const TOOLS = ['docker-registry', 'skopeo', 'htpasswd', 'openssl']
