@@ -145,9 +145,9 @@ interface VerifiedToc {
 
 async function getStargz(blob: IndexedBlob, ask: Ask): Promise<VerifiedToc> {
   const { size } = blob
-  if (size < LONGEST_FOOTER) throw new NotLazyError('it has no footer of eStargz')
-  const tailOffset = Math.max(0, size - TAIL)
-  const tail = await ask(tailOffset, size - tailOffset)
+  const part = firstPart(blob.index, size)
+  if (part === undefined) throw new NotLazyError('it has no footer of eStargz')
+  const tail = await ask(part.offset, part.length)
   const footer = parseStargzFooter(tail, size)
   if (typeof footer === 'string') throw new NotLazyError(footer)
   const { tocOffset, footerSize } = footer
@@ -155,7 +155,7 @@ async function getStargz(blob: IndexedBlob, ask: Ask): Promise<VerifiedToc> {
   refuseLong(length)
   const missing = nextPart(blob.index, size, tail)
   const front = missing === undefined ? Buffer.alloc(0) : await ask(missing.offset, missing.length)
-  const rest = tail.subarray(Math.max(0, tocOffset - tailOffset), tail.length - footerSize)
+  const rest = tail.subarray(Math.max(0, tocOffset - part.offset), tail.length - footerSize)
   const { json, file } = await unpackMember(Buffer.concat([front, rest]), tocOffset)
   verify(blob, json)
   return { json, file, facts: { compression: 'gzip', contentEnd: tocOffset } }

@@ -4,7 +4,7 @@
 import { detectCompression } from '../compression/detect.js'
 import type { DecompressibleKind } from '../compression/detect.js'
 import { OcimountError } from '../errors.js'
-import { BLOCK_SIZE, isChecksumRight, isZeroBlock } from '../tar/header.js'
+import { BLOCK_SIZE, isChecksumRight, isZeroBlock, viewOf } from '../tar/header.js'
 
 /**
  * Tells how an archive is compressed, `none` for a plain one.
@@ -41,8 +41,8 @@ export function identifyFile(head: Buffer, what: string): DecompressibleKind | '
 
 /** A header with a right checksum, or the end marker that an empty archive begins with. */
 function isTar(head: Buffer): boolean {
-  const view = new DataView(head.buffer, head.byteOffset, head.length)
-  return head.length >= BLOCK_SIZE && (isZeroBlock(head, 0) || isChecksumRight(head, 0, view))
+  if (head.length < BLOCK_SIZE) return false
+  return isZeroBlock(head, 0) || isChecksumRight(head, 0, viewOf(head))
 }
 
 function foreign(head: Buffer, what: string): OcimountError {

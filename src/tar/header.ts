@@ -29,6 +29,11 @@ export const TYPE_AT = 156
 const CHECKSUM_AT = 148
 const CHECKSUM_LENGTH = 8
 
+/** Gives another view of the same bytes, through which numbers are read faster. */
+export function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
 /** PAX headers are `ustar`; a block without a known magic is `v7`. */
 export type TarDialect = 'v7' | 'ustar' | 'star' | 'gnu'
 

@@ -3,7 +3,7 @@
 
 import type { ByteString } from '../byte-string.js'
 import type { TarEntryType } from './entry.js'
-import { BLOCK_SIZE } from './header.js'
+import { BLOCK_SIZE, viewOf } from './header.js'
 import type { EntryDraft } from './member.js'
 
 /** Listed members in order; see `TarListing` in native-bindings/index.d.ts. */
@@ -17,7 +17,7 @@ export function readListed(
   { numbers, names }: ListedMembers,
   take: (entry: EntryDraft) => void,
 ): void {
-  const view = new DataView(numbers.buffer, numbers.byteOffset, numbers.length)
+  const view = viewOf(numbers)
   const number = (at: number): number => view.getFloat64(at, IS_LITTLE_ENDIAN)
   const text = names.toString('latin1')
   let nameAt = 0

@@ -2,6 +2,7 @@
 // place, one that does not is gathered in a scratch buffer first.
 
 import { OcimountError } from '../errors.js'
+import { viewOf } from './header.js'
 
 /** Takes a piece; it begins at `bytes[at]` and is there only during the call. `view` is another view of all of `bytes`. */
 export type TakePiece = (bytes: Buffer, at: number, view: DataView) => void
@@ -86,8 +87,4 @@ export class PieceReader {
     this.#gathered = 0
     this.#take(this.#scratch, 0, this.#scratchView)
   }
-}
-
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
