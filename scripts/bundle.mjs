@@ -23,6 +23,7 @@ const COMMON = {
   target: 'node20.19',
   metafile: true,
 }
+const DEFINE = { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' }
 // Dependencies stay packages of their own, each behind its door and loaded when it is needed. What every call needs is
 // only a development dependency, and becomes part of the program: yargs and its packages are 30 modules to resolve.
 const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
@@ -46,11 +47,12 @@ await build({
 rmSync(program, { recursive: true, force: true })
 mkdirSync(program, { recursive: true })
 writeFileSync(join(program, 'package.json'), '{ "type": "commonjs" }\n')
-// Large and seldom needed: a bundle of its own, loaded when it is asked for, and compiled like the others.
-const undici = {
-  name: 'undici',
+// Large and seldom needed: bundles of their own, loaded when they are asked for, and compiled like the others.
+const seldom = {
+  name: 'seldom',
   setup({ onResolve }) {
     onResolve({ filter: /^undici$/ }, () => ({ path: './undici.js', external: true }))
+    onResolve({ filter: /^zstddec\/stream$/ }, () => ({ path: './zstddec.js', external: true }))
   },
 }
 const inputs = [
@@ -62,9 +64,11 @@ const inputs = [
       'server-main': 'src/cli/server-main.ts',
       'layer-worker': 'src/layer/layer-worker.ts',
     },
-    { external, plugins: [undici] },
+    { external, plugins: [seldom] },
   ),
   await bundle({ undici: 'scripts/undici-parts.mjs' }),
+  // It would decode its base64 by fetch(), for which Node.js compiles a client of its own: 50 ms, in every thread.
+  await bundle({ zstddec: 'zstddec/stream' }, { define: { ...DEFINE, fetch: 'undefined' } }),
 ]
 writeFileSync(join(root, 'dist/LICENSES'), licensesOf(inputs.flat()))
 
@@ -76,10 +80,10 @@ async function bundle(entryPoints, options) {
     outdir: 'dist/program',
     entryNames: '[name]-[hash].bundle',
     format: 'cjs',
-    ...options,
     // The engine forgets for compiled code who is to import for it.
     supported: { 'dynamic-import': false },
-    define: { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' },
+    define: DEFINE,
+    ...options,
     banner: {
       js: `(function (require, module, __filename, __dirname) {
 const moduleUrl = require('node:url').pathToFileURL(__filename).href`,

@@ -32,6 +32,7 @@ async function compileAll() {
     'server-main': [SERVER_FLAGS],
     'layer-worker': [[], SERVER_FLAGS],
     undici: [[], SERVER_FLAGS],
+    zstddec: [[], SERVER_FLAGS],
   }
   const program = join(dist, 'program')
   const files = readdirSync(program)

@@ -32,6 +32,8 @@ t.test('what was compiled is what the engine takes', (t) => {
     ['layer-worker', SERVER_FLAGS],
     ['undici', []],
     ['undici', SERVER_FLAGS],
+    ['zstddec', []],
+    ['zstddec', SERVER_FLAGS],
   ] as const) {
     const bundle = readdirSync(PROGRAM).find((file) => isBundleOf(name, file)) ?? 'none'
     const args = [...flags, '-e', check, join(PROGRAM, bundle)]
