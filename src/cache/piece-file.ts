@@ -13,7 +13,7 @@ import type { NativeDevice } from '../native.js'
 import type { CacheQuota } from './cache-quota.js'
 import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
 import { ReaderFollower } from './follow-readers.js'
-import type { FetchStats, PieceFault, PieceSource } from './piece-maker.js'
+import type { FetchStats, FirstPiece, PieceFault, PieceSource } from './piece-maker.js'
 import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
 import type { MapStore } from './piece-presence.js'
 import { PieceStates } from './piece-states.js'
@@ -131,9 +131,9 @@ export class PieceFile {
   }
 
   /** Pieces that are likely to be read first. */
-  async firstPieces(): Promise<readonly number[]> {
+  async firstPieces(): Promise<readonly FirstPiece[]> {
     const pieces = (await this.#source?.firstPieces?.()) ?? []
-    return pieces.filter((piece) => piece < this.#states.bytes.length)
+    return pieces.filter(({ piece }) => piece < this.#states.bytes.length)
   }
 
   /**

@@ -17,8 +17,8 @@ export interface PieceSource {
   make(wanted: WantedPieces): Promise<MadePieces>
   /** Set where nobody knows what pieces hash to before they were made for the first time. */
   readonly learnsDigests?: boolean
-  /** Gives pieces that are likely to be read first, the likeliest in front. */
-  firstPieces?(): Promise<readonly number[]>
+  /** Gives pieces that are likely to be read first, in that order. */
+  firstPieces?(): Promise<readonly FirstPiece[]>
   /** Tells whether a piece that nobody may want is had at little cost. */
   isCheap?(piece: number): boolean
   /** Told of a piece that was made on a guess: if the guess was right, nobody will be heard to miss it. */
@@ -30,6 +30,13 @@ export interface PieceSource {
   /** Gives up what is under way, since nobody waits any more. */
   stop?(): void
   close(): Promise<void>
+}
+
+/** A piece that is likely to be read soon after a mount. */
+export interface FirstPiece {
+  readonly piece: number
+  /** When it was, in milliseconds after an earlier mount; Infinity where that was never seen. */
+  readonly atMs: number
 }
 
 /** What was fetched for a layer. */

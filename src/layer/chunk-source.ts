@@ -4,7 +4,13 @@
 import { createHash } from 'node:crypto'
 import { write } from 'node:fs'
 import { promisify } from 'node:util'
-import type { FetchStats, MadePieces, PieceSource, WantedPieces } from '../cache/piece-maker.js'
+import type {
+  FetchStats,
+  FirstPiece,
+  MadePieces,
+  PieceSource,
+  WantedPieces,
+} from '../cache/piece-maker.js'
 import { PIECE_DIGEST_SIZE, PIECE_SIZE, pieceCount } from '../cache/piece-map.js'
 import { messageOf, OcimountError } from '../errors.js'
 import { ChunkFetcher } from './chunk-fetcher.js'
@@ -58,11 +64,13 @@ export class ChunkSource implements PieceSource {
   }
 
   /** What was read first in earlier runs, then what the maker of the layer saw being read first. */
-  async firstPieces(): Promise<readonly number[]> {
+  async firstPieces(): Promise<readonly FirstPiece[]> {
     const known = await this.#parts.profile.load()
     const { table } = await this.#load()
-    const wanted = Array.from({ length: pieceCount(table.firstEnd) }, (_, piece) => piece)
-    return [...new Set([...known, ...wanted])]
+    const isKnown = new Set(known.map(({ piece }) => piece))
+    const marked = Array.from({ length: pieceCount(table.firstEnd) }, (_, piece) => piece)
+    const rest = marked.filter((piece) => !isKnown.has(piece))
+    return [...known, ...rest.map((piece) => ({ piece, atMs: Infinity }))]
   }
 
   hurry(piece: number): void {

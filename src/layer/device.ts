@@ -1,7 +1,7 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
 import type { UnstoredPiece } from '../cache/piece-file.js'
-import type { FetchStats, PieceFault } from '../cache/piece-maker.js'
+import type { FetchStats, FirstPiece, PieceFault } from '../cache/piece-maker.js'
 import type { OcimountError } from '../errors.js'
 import type { NativeDevice } from '../native.js'
 
@@ -48,7 +48,7 @@ export interface LayerDevice {
   /** When somebody last had to wait for a piece; of a device that can be filled before anybody asks, as are the next three. */
   readonly lastMissMs?: number
   /** Pieces that are likely to be read first. */
-  firstPieces?(): Promise<readonly number[]>
+  firstPieces?(): Promise<readonly FirstPiece[]>
   /** From now on makes what is likely to be read next by who reads, where that costs little. */
   followReaders?(): void
   /**

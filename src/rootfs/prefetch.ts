@@ -2,6 +2,7 @@
 // nobody has had to wait for a while. It never keeps a reader waiting for longer than a request that is under way.
 
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { FirstPiece } from '../cache/piece-maker.js'
 import { PIECE_SIZE } from '../cache/piece-map.js'
 import { messageOf } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
@@ -44,24 +45,27 @@ interface Run {
   readonly count: number
 }
 
-/** The layers take turns, so that the first pieces of each come first. */
+/**
+ * In the order in which they were read, of all layers together. Where nobody knows that the layers take turns; when they always did,
+ * a second `import numpy` of Debian made 9 to 14 requests on demand, those of mounting included, and 4 to 7 with this.
+ */
 async function* likely(devices: readonly LayerDevice[]): AsyncGenerator<Run, void, undefined> {
-  const lists = await Promise.all(
-    devices.map(async (device) => ({ device, pieces: await firstPieces(device) })),
-  )
-  const longest = Math.max(...lists.map(({ pieces }) => pieces.length))
-  for (let index = 0; index < longest; index++) {
-    for (const { device, pieces } of lists) {
-      const piece = pieces[index]
-      if (piece !== undefined) yield { device, piece, count: 1 }
-    }
-  }
+  const lists = await Promise.all(devices.map(firstPieces))
+  const all = lists.flat().sort((a, b) => (a.atMs === b.atMs ? a.turn - b.turn : a.atMs - b.atMs))
+  for (const { device, piece } of all) yield { device, piece, count: 1 }
+}
+
+interface LikelyPiece extends FirstPiece {
+  readonly device: LayerDevice
+  /** Its place among those of its layer. */
+  readonly turn: number
 }
 
 /** A layer that cannot tell takes nothing from the others. */
-async function firstPieces(device: LayerDevice): Promise<readonly number[]> {
+async function firstPieces(device: LayerDevice): Promise<readonly LikelyPiece[]> {
   try {
-    return (await device.firstPieces?.()) ?? []
+    const pieces = (await device.firstPieces?.()) ?? []
+    return pieces.map(({ piece, atMs }, turn) => ({ device, piece, atMs, turn }))
   } catch (error) {
     log.info({ why: messageOf(error) }, 'does not know what of a layer is read first')
     return []
