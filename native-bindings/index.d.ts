@@ -116,6 +116,24 @@ export function listTar(options: {
   readonly maxMembers: number
 }): Promise<TarListing>
 
+/** Entries of an eStargz or zstd:chunked table of contents in order, see lazy_listing.h for which. */
+export interface LazyListing {
+  /** Whether there may be more from `next` on, whether the array of entries ends there, or the text is not what this reads. */
+  readonly end: 'more' | 'array-end' | 'strange'
+  readonly next: number
+  /** Where the array begins, behind its bracket; of a listing from 0 on. */
+  readonly arrayAt: number
+  /** Doubles for each entry, in the order of `LazyNumber` there. */
+  readonly numbers: Buffer
+}
+
+/** Lists entries of a JSON document from its beginning or the `next` of an earlier listing on; never fails. */
+export function listLazyEntries(options: {
+  readonly json: Uint8Array
+  readonly start: number
+  readonly maxEntries: number
+}): LazyListing
+
 /** How a server gets at the bytes of a device. All devices read as zeros between `size` and the next 4096. */
 export type NativeDevice =
   | {

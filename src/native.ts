@@ -17,6 +17,7 @@ export type {
   GzipIndexOptions,
   GzipIndexResult,
   HashName,
+  LazyListing,
   NativeDevice,
   TarListing,
 } from '../native-bindings/index.js'

@@ -17,6 +17,7 @@ import type { DataSegment, TarEntry, TarEntryType } from '../tar/entry.js'
 import { isAffordable, MAX_CHUNK, type ChunkTable } from './chunk-table.js'
 import { ChunkTableBuilder } from './chunk-table-builder.js'
 import { readLazyEntry, unusable, type LazyEntry } from './lazy-entries.js'
+import { readListedEntries } from './listed-entries.js'
 import { TocBuilder } from './toc-builder.js'
 import type { Toc } from './toc.js'
 
@@ -29,6 +30,8 @@ export const LAZY_LAYOUT = 2
 export const MAX_TOC_JSON = 150 * 1024 * 1024
 /** A record each, and a place in memory while the table is read. */
 const MAX_CHUNKS = 4_000_000
+const LIMITS = { maxSize: MAX_TOC_JSON }
+const WHAT = 'table of contents'
 const TOP_LEVEL = ['version', 'entries']
 /** What EROFS wants content to begin at. */
 const ALIGNMENT = 512
@@ -64,20 +67,30 @@ export interface UnlistedFile {
  * @throws OcimountError `LAYER_CORRUPT`, `LIMIT_EXCEEDED` or `IMAGE_INVALID` saying what about it cannot be used
  */
 export function readLazyToc(json: Buffer, blob: LazyBlob, unlisted?: UnlistedFile): LazyContents {
-  const builder = new LazyTocBuilder(blob)
-  const limits = { maxSize: MAX_TOC_JSON }
-  const items = {
-    name: 'entries',
-    take: (item: JsonValue): void => {
-      builder.take(readLazyEntry(item))
-    },
+  const listed = new LazyTocBuilder(blob)
+  const list = (): Buffer | undefined =>
+    readListedEntries(json, (entry) => {
+      listed.take(entry)
+    })
+  const rest = json.length > MAX_TOC_JSON ? undefined : list()
+  if (rest !== undefined) {
+    checkDocument(parseJson(rest, `${WHAT} without its entries`, LIMITS))
+    return listed.finish(unlisted)
   }
-  const what = 'table of contents'
-  const document = new FieldReader(parseJson(json, what, limits, items), what, TOP_LEVEL)
+  const builder = new LazyTocBuilder(blob)
+  const take = (item: JsonValue): void => {
+    builder.take(readLazyEntry(item))
+  }
+  checkDocument(parseJson(json, WHAT, LIMITS, { name: 'entries', take }))
+  return builder.finish(unlisted)
+}
+
+/** Checks what is around the entries. */
+function checkDocument(value: JsonValue): void {
+  const document = new FieldReader(value, WHAT, TOP_LEVEL)
   if (document.get('version') !== 1) throw unusable('', 'the version of the table is not 1')
   // Go has null for none.
   if (document.has('entries')) document.array('entries')
-  return builder.finish(unlisted)
 }
 
 /** A regular file whose chunks are still coming. */
