@@ -49,5 +49,5 @@ t.test('npm pack and npm install -g work in an empty prefix, without a compiler'
   const isCompiled = (name: string): boolean => /\.bundle\.js\.\d+$/.test(name)
   t.strictSame(packed.split('\n').filter(isCompiled), [])
   const program = readdirSync(join(library, 'dist/program'))
-  t.equal(program.filter(isCompiled).length, 7, 'the command is compiled')
+  t.equal(program.filter(isCompiled).length, 9, 'the command is compiled')
 })
