@@ -89,7 +89,7 @@ for (const order of ['whiteouts-first', 'any-order'] as const) {
       t.strictSame(found, want, `stack ${index}: ${listing(layers)}`)
       return
     }
-    t.ok(stacks.some((layers) => layers.length > 2))
+    t.equal(trees.size, STACKS)
   })
 }
 
@@ -108,6 +108,8 @@ function comparableStacks(
   const stacks: BuiltLayer[][] = []
   while (stacks.length < STACKS) {
     const layers = randomStack(random, { forUmoci })
+    // Most stacks of many layers are left out, and of some seeds there would be none.
+    if (stacks.length === STACKS - 1 && layers.length <= 2) continue
     try {
       const { remarks } = extractNaively(layers)
       if (!LEFT_OUT[forUmoci].some((remark) => remarks.has(remark))) stacks.push(layers)
