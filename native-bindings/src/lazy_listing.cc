@@ -117,7 +117,7 @@ class Cursor {
     }
   }
 
-  /** Takes a character and the space around it. */
+  /** Takes a character and the space around it; where there is another one, the space in front of that. */
   bool Take(char wanted) {
     SkipSpace();
     if (at_ == json_.size() || Peek() != wanted) return false;
@@ -198,7 +198,7 @@ bool TakeValue(Cursor* cursor, const Field& field, Numbers* numbers) {
     case Kind::kTime:
       return ReadTime(text, &first, &(*numbers)[field.place + 1]);
     case Kind::kText:
-      (*numbers)[field.place] = static_cast<double>(at);
+      first = static_cast<double>(at);
       (*numbers)[field.place + 1] = static_cast<double>(text.size());
       return true;
     case Kind::kType: {
@@ -268,7 +268,6 @@ LazyListing ListLazyEntries(const LazyListingRequest& request) {
     }
   }
   for (size_t count = 0; count < request.max_entries; count++) {
-    cursor.SkipSpace();
     const size_t begin = cursor.at();
     Numbers numbers = {};
     if (!TakeEntry(&cursor, &numbers)) {
@@ -280,7 +279,6 @@ LazyListing ListLazyEntries(const LazyListingRequest& request) {
     numbers[kEntryLength] = static_cast<double>(cursor.at() - begin);
     listing.numbers.insert(listing.numbers.end(), numbers.begin(), numbers.end());
     if (cursor.Take(',')) continue;
-    cursor.SkipSpace();
     if (cursor.Peek() != ']') return listing;
     listing.end = ListingEnd::kArrayEnd;
     listing.next = cursor.at();

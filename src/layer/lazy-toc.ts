@@ -77,6 +77,7 @@ export function readLazyToc(json: Buffer, blob: LazyBlob, unlisted?: UnlistedFil
     checkDocument(parseJson(rest, `${WHAT} without its entries`, LIMITS))
     return listed.finish(unlisted)
   }
+  // The other one may have taken entries.
   const builder = new LazyTocBuilder(blob)
   const take = (item: JsonValue): void => {
     builder.take(readLazyEntry(item))

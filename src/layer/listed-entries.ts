@@ -104,27 +104,27 @@ const BATCH = 2048
 const ENTRY_NUMBERS = 23
 /** Where they are among those of an entry; behind the position of a text comes its length. */
 const AT = {
-  ...{
-    entry: 0,
-    entryLength: 1,
-    type: 2,
-    size: 3,
-    mode: 4,
-    uid: 5,
-    gid: 6,
-    devMajor: 7,
-    devMinor: 8,
-  },
-  ...{ offset: 9, endOffset: 10, innerOffset: 11, chunkOffset: 12, chunkSize: 13 },
-  ...{
-    name: 14,
-    linkName: 16,
-    seconds: 18,
-    nanoseconds: 19,
-    digest: 20,
-    chunkDigest: 21,
-    isZeros: 22,
-  },
+  entry: 0,
+  entryLength: 1,
+  type: 2,
+  size: 3,
+  mode: 4,
+  uid: 5,
+  gid: 6,
+  devMajor: 7,
+  devMinor: 8,
+  offset: 9,
+  endOffset: 10,
+  innerOffset: 11,
+  chunkOffset: 12,
+  chunkSize: 13,
+  name: 14,
+  linkName: 16,
+  seconds: 18,
+  nanoseconds: 19,
+  digest: 20,
+  chunkDigest: 21,
+  isZeros: 22,
 } as const
 const SHA256_DIGITS = 64
 /** By their number; none for an entry that is left to us. */

@@ -46,7 +46,7 @@ interface Run {
 }
 
 /**
- * In the order in which they were read, of all layers together. Where nobody knows that the layers take turns; when they always did,
+ * In the order in which they were read, of all layers together. Where nobody knows that, the layers take turns; when they always did,
  * a second `import numpy` of Debian made 9 to 14 requests on demand, those of mounting included, and 4 to 7 with this.
  */
 async function* likely(devices: readonly LayerDevice[]): AsyncGenerator<Run, void, undefined> {
