@@ -154,6 +154,8 @@ export type NativeDevice =
       readonly state: Uint8Array
       /** How the server tells who punches holes what it reads, see piece_use.h; empty where nobody does. */
       readonly use: Uint8Array
+      /** Stretches of pieces can be had before the whole of them: `completePart`. */
+      readonly hasParts: boolean
     }
   | {
       /** Rows of 32 bytes (u64 virtualOffset, deviceOffset, length, u32 device, u32 0), ascending; zeros between. */
@@ -176,8 +178,18 @@ export interface FuseServerOptions {
   readonly threads: number
   /** With `default_permissions` the kernel checks modes and access is never asked. */
   readonly checksAccess: boolean
-  /** Pieces [piece, piece + count) of a device are wanted and not checked; answered by `complete`, once per call. */
-  readonly onMiss: (device: number, piece: number, count: number) => void
+  /**
+   * Pieces [piece, piece + count) of a device are wanted and not checked, for `length` bytes from `offset` of the device on;
+   * answered by `complete`, once per call. A piece is asked for once, but where the device has parts by each who wants another
+   * stretch of it.
+   */
+  readonly onMiss: (
+    device: number,
+    piece: number,
+    count: number,
+    offset: number,
+    length: number,
+  ) => void
   /** A read of a device failed for good: its number, errno and a word for the log. */
   readonly onFault: (device: number, errno: number, what: string) => void
 }
@@ -194,6 +206,8 @@ export class FuseServer {
    * small memory of the server, which keeps the last few such pieces.
    */
   completeWithBytes(device: number, piece: number, bytes: Buffer): void
+  /** Answers those who want nothing but these bytes, from `offset` of a device on. The miss is still to be answered. */
+  completePart(device: number, offset: number, bytes: Buffer): void
   /** Makes every later read of a device fail with errno. */
   fail(device: number, errno: number): void
   stats(): {

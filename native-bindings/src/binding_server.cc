@@ -25,9 +25,7 @@ class ServerHost final : public MissHandler {
   /** Gives nothing, with an exception pending, where the server cannot be. */
   static std::shared_ptr<ServerHost> Start(napi_env env, const Fields& fields, napi_value self);
 
-  void OnMiss(uint32_t device, uint64_t piece, uint64_t count) override {
-    Post({.kind = Event::Kind::kMiss, .device = device, .piece = piece, .count = count});
-  }
+  void OnMiss(const MissRun& run) override { Post({.kind = Event::Kind::kMiss, .miss = run}); }
   void OnFault(uint32_t device, int error, const char* what) override {
     Post({.kind = Event::Kind::kFault, .device = device, .error = error, .what = what});
   }
@@ -42,9 +40,8 @@ class ServerHost final : public MissHandler {
     enum class Kind { kMiss, kFault };
 
     Kind kind = Kind::kMiss;
+    MissRun miss = {};
     uint32_t device = 0;
-    uint64_t piece = 0;
-    uint64_t count = 0;
     int error = 0;
     const char* what = "";
   };
@@ -87,22 +84,24 @@ void ServerHost::OnEvent(napi_env env, napi_value, void* context, void* data) {
   if (env == nullptr) return;
   auto* host = static_cast<ServerHost*>(context);
   if (event == nullptr) return host->Finish(env);
-  const napi_value device = Number(env, event->device);
   switch (event->kind) {
     case Event::Kind::kMiss: {
-      const napi_value on_miss = host->kept_.Get(env, host->on_miss_);
+      const MissRun& miss = event->miss;
+      const auto number = [env](uint64_t value) {
+        return Number(env, static_cast<double>(value));
+      };
       const bool returned =
-          CallBack(env, on_miss,
-                   {device, Number(env, static_cast<double>(event->piece)),
-                    Number(env, static_cast<double>(event->count))});
+          CallBack(env, host->kept_.Get(env, host->on_miss_),
+                   {number(miss.device), number(miss.piece), number(miss.count),
+                    number(miss.begin), number(miss.end - miss.begin)});
       if (!returned && host->server_ != nullptr) {
-        host->server_->Complete(event->device, event->piece, event->count, EIO);
+        host->server_->Complete(miss.device, miss.piece, miss.count, EIO);
       }
       return;
     }
     case Event::Kind::kFault:
       CallBack(env, host->kept_.Get(env, host->on_fault_),
-               {device, Number(env, event->error), Text(env, event->what)});
+               {Number(env, event->device), Number(env, event->error), Text(env, event->what)});
       return;
   }
 }
@@ -143,6 +142,7 @@ bool ReadDevice(const Fields& fields, napi_env env, Kept* kept, DeviceSpec* spec
     // An empty array: nobody punches holes.
     spec->use = use.length == 0 ? nullptr : use.data;
     spec->use_length = use.length;
+    spec->has_parts = fields.Flag("hasParts");
     if (!IsThrown(env)) {
       kept->Add(env, state.value);
       kept->Add(env, use.value);
@@ -262,6 +262,17 @@ napi_value ServerCompleteWithBytes(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value ServerCompletePart(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  const auto* host = Unwrap<ServerHost>(env, call.self);
+  const uint32_t device = ToDevice(env, call.arguments[0]);
+  const uint64_t offset = ToUnsigned(env, call.arguments[1], "offset");
+  const Memory bytes = ToMemory(env, call.arguments[2], "bytes");
+  if (IsThrown(env) || host->server() == nullptr) return nullptr;
+  host->server()->CompletePart(device, offset, {bytes.data, bytes.data + bytes.length});
+  return nullptr;
+}
+
 napi_value ServerFail(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   const auto* host = Unwrap<ServerHost>(env, call.self);
@@ -295,7 +306,8 @@ napi_value ServerStats(napi_env env, napi_callback_info info) {
 void ExportFuseServer(napi_env env, napi_value exports) {
   ExportClass(env, exports, "FuseServer", NewFuseServer,
               {Method("complete", ServerComplete),
-               Method("completeWithBytes", ServerCompleteWithBytes), Method("fail", ServerFail),
+               Method("completeWithBytes", ServerCompleteWithBytes),
+               Method("completePart", ServerCompletePart), Method("fail", ServerFail),
                Method("stats", ServerStats), Method("stop", ServerStop)});
 }
 

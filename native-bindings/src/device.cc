@@ -144,7 +144,7 @@ uint64_t DeviceSet::padded_size(uint32_t device) const {
 }
 
 int DeviceSet::Read(uint32_t device, uint64_t offset, uint8_t* target, size_t length,
-                    const SparePieces& spares, std::vector<PieceRef>* missing) const {
+                    const SparePieces& spares, std::vector<MissingPart>* missing) const {
   if (device >= devices_.size()) return EIO;
   if (offset > padded_size(device) || length > padded_size(device) - offset) return EIO;
   const Device& chosen = *devices_[device];
@@ -181,14 +181,13 @@ int DeviceSet::ReadRegion(uint32_t number, uint64_t offset, uint8_t* target, siz
 }
 
 int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, size_t length,
-                          const SparePieces& spares, std::vector<PieceRef>* missing) const {
+                          const SparePieces& spares, std::vector<MissingPart>* missing) const {
   const DeviceSpec& spec = devices_[number]->spec;
   const PieceReading reading(spec.use);
   bool is_complete = true;
   while (length > 0) {
     PieceRef ref{number, offset / kPieceSize};
-    uint64_t within = offset % kPieceSize;
-    size_t part = static_cast<size_t>(std::min<uint64_t>(length, kPieceSize - within));
+    size_t part = static_cast<size_t>(std::min<uint64_t>(length, kPieceSize - offset % kPieceSize));
     std::atomic_ref<uint8_t> state(spec.state[ref.piece]);
     uint8_t before = state.load();
     bool is_taken = false;
@@ -204,14 +203,13 @@ int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, siz
       if (is_taken) reading.Touch(ref.piece);
     }
     if (!is_taken) {
-      PieceBytes bytes = spares.Find(ref);
-      if (bytes != nullptr && within + part <= bytes->size()) {
-        std::memcpy(target, bytes->data() + within, part);
-        is_taken = true;
-      }
+      PieceBytes spare = spares.Find(ref);
+      const uint8_t* bytes = spare.At(offset, part);
+      if (bytes != nullptr) std::memcpy(target, bytes, part);
+      is_taken = bytes != nullptr;
     }
     if (!is_taken) {
-      missing->push_back(ref);
+      missing->push_back({ref, offset, offset + part});
       is_complete = false;
     }
     offset += part;
@@ -222,7 +220,7 @@ int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, siz
 }
 
 int DeviceSet::ReadVirtual(const Device& device, uint64_t offset, uint8_t* target, size_t length,
-                           const SparePieces& spares, std::vector<PieceRef>* missing) const {
+                           const SparePieces& spares, std::vector<MissingPart>* missing) const {
   std::memset(target, 0, length);
   uint64_t end = offset + length;
   size_t count = device.spec.bytes_length / kVirtualRowSize;

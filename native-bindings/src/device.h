@@ -44,13 +44,28 @@ struct DeviceSpec {
   /** Pieces: the block of piece_use.h, shared too; none where nobody punches holes. */
   uint8_t* use = nullptr;
   size_t use_length = 0;
+  /** Pieces: stretches of them can be had before the whole of them. */
+  bool has_parts = false;
   /** Virtual: rows of 32 bytes; memory: the bytes. */
   const uint8_t* bytes = nullptr;
   size_t bytes_length = 0;
 };
 
-/** Bytes of one piece. */
-using PieceBytes = std::shared_ptr<const std::vector<uint8_t>>;
+/** Bytes of one piece or of a stretch of it, or none. */
+struct PieceBytes {
+  std::shared_ptr<const std::vector<uint8_t>> bytes;
+  /** Where in the device they begin. */
+  uint64_t offset = 0;
+
+  /** Gives what is at an address of the device; nothing where not all of it is here. */
+  const uint8_t* At(uint64_t address, size_t length) const {
+    if (bytes == nullptr || address < offset || address - offset > bytes->size() ||
+        length > bytes->size() - (address - offset)) {
+      return nullptr;
+    }
+    return bytes->data() + (address - offset);
+  }
+};
 
 struct PieceRef {
   uint32_t device = 0;
@@ -58,6 +73,16 @@ struct PieceRef {
 
   bool operator==(const PieceRef&) const = default;
   auto operator<=>(const PieceRef&) const = default;
+};
+
+/** What of a piece a read lacks: all in between included, the addresses from `begin` to before `end` of the device. */
+struct MissingPart {
+  PieceRef ref;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+
+  bool operator==(const MissingPart&) const = default;
+  auto operator<=>(const MissingPart&) const = default;
 };
 
 /** Finds pieces that are in memory because the disk is full. Called from server threads. */
@@ -91,8 +116,10 @@ class DeviceSet {
    * `missing`, and what `target` holds then is of no use.
    */
   int Read(uint32_t device, uint64_t offset, uint8_t* target, size_t length,
-           const SparePieces& spares, std::vector<PieceRef>* missing) const;
+           const SparePieces& spares, std::vector<MissingPart>* missing) const;
 
+  /** Tells whether stretches of a device's pieces can be had before the whole of them. */
+  bool HasParts(uint32_t device) const { return devices_[device]->spec.has_parts; }
   /** Tells whether a piece is checked and in the file. */
   bool IsPresent(PieceRef ref) const;
   /** Makes every later read fail; the first errno given stays. */
@@ -109,9 +136,9 @@ class DeviceSet {
   explicit DeviceSet(FaultSink* faults) : faults_(faults) {}
   int ReadRegion(uint32_t number, uint64_t offset, uint8_t* target, size_t length) const;
   int ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, size_t length,
-                 const SparePieces& spares, std::vector<PieceRef>* missing) const;
+                 const SparePieces& spares, std::vector<MissingPart>* missing) const;
   int ReadVirtual(const Device& device, uint64_t offset, uint8_t* target, size_t length,
-                  const SparePieces& spares, std::vector<PieceRef>* missing) const;
+                  const SparePieces& spares, std::vector<MissingPart>* missing) const;
   int Report(uint32_t number, int error, const char* what, bool is_final) const;
 
   FaultSink* const faults_;

@@ -224,11 +224,11 @@ int FuseServer::Core::Read(const ParkedRead& read, const SparePieces& spares, Bu
   return result;
 }
 
-void FuseServer::Core::Park(std::unique_ptr<ParkedRead> read, std::vector<PieceRef> missing) {
+void FuseServer::Core::Park(std::unique_ptr<ParkedRead> read, std::vector<MissingPart> missing) {
   read->rounds++;
   for (const MissRun& run : misses.Park(std::move(read), std::move(missing), *devices)) {
     miss_count.fetch_add(run.count, std::memory_order_relaxed);
-    handler->OnMiss(run.device, run.piece, run.count);
+    handler->OnMiss(run);
   }
 }
 

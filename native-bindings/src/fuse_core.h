@@ -70,7 +70,7 @@ struct FuseServer::Core final : public FaultSink {
     FuseReply reply() const { return {memory_ + kMaxRequestSize, kMaxReadSize}; }
 
     std::vector<FileExtent> extents;
-    std::vector<PieceRef> missing;
+    std::vector<MissingPart> missing;
 
    private:
     uint8_t* memory_ = nullptr;
@@ -85,7 +85,7 @@ struct FuseServer::Core final : public FaultSink {
                   Buffers* buffers);
   /** Gives 0, an errno, or EAGAIN where `buffers->missing` says what is missing. */
   int Read(const ParkedRead& read, const SparePieces& spares, Buffers* buffers, FuseReply* reply);
-  void Park(std::unique_ptr<ParkedRead> read, std::vector<PieceRef> missing);
+  void Park(std::unique_ptr<ParkedRead> read, std::vector<MissingPart> missing);
   void Reply(FuseChannel* to, uint64_t unique, int error, const FuseReply& reply);
 };
 

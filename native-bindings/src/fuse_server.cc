@@ -57,8 +57,12 @@ void FuseServer::CompleteWithBytes(uint32_t device, uint64_t piece, std::vector<
     Complete(device, piece, 1, EIO);
     return;
   }
-  core_->misses.CompleteWithBytes(
-      {device, piece}, std::make_shared<const std::vector<uint8_t>>(std::move(bytes)));
+  core_->misses.CompleteWithBytes({device, piece}, std::move(bytes));
+}
+
+void FuseServer::CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes) {
+  if (offset > UINT64_MAX - bytes.size()) return;
+  core_->misses.CompletePart(device, offset, std::move(bytes));
 }
 
 void FuseServer::Fail(uint32_t device, int error) {

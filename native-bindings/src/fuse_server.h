@@ -22,12 +22,21 @@ namespace ocimount {
 
 class FuseChannel;
 
+/** Consecutive pieces that are wanted, for the addresses from `begin` to before `end` of the device. */
+struct MissRun {
+  uint32_t device = 0;
+  uint64_t piece = 0;
+  uint64_t count = 0;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
 /** Called from server threads, several at once; must not block, and not call Stop() or destroy the server. */
 class MissHandler {
  public:
   virtual ~MissHandler() = default;
-  /** Pieces [piece, piece + count) are wanted; to be answered by Complete or CompleteWithBytes. */
-  virtual void OnMiss(uint32_t device, uint64_t piece, uint64_t count) = 0;
+  /** To be answered by Complete or CompleteWithBytes, and by CompletePart before that where the device has parts. */
+  virtual void OnMiss(const MissRun& run) = 0;
   /** A device failed; at most once per device. `what` is a literal. */
   virtual void OnFault(uint32_t device, int error, const char* what) = 0;
 };
@@ -83,6 +92,8 @@ class FuseServer {
   void Complete(uint32_t device, uint64_t piece, uint64_t count, int error);
   /** Answers a miss of one piece with its bytes. */
   void CompleteWithBytes(uint32_t device, uint64_t piece, std::vector<uint8_t> bytes);
+  /** Answers those who wait for nothing but bytes at these addresses of a device; a miss is still to be answered. */
+  void CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes);
   /** Makes this and every later read of a device fail, what is parked included. */
   void Fail(uint32_t device, int error);
   FuseServerStats stats() const;

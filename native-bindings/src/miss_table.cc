@@ -5,18 +5,49 @@
 
 namespace ocimount {
 
+namespace {
+
+/** Puts what is missing of one piece together. */
+void JoinParts(std::vector<MissingPart>* missing) {
+  std::sort(missing->begin(), missing->end());
+  size_t count = 0;
+  for (const MissingPart& part : *missing) {
+    if (count > 0 && (*missing)[count - 1].ref == part.ref) {
+      MissingPart& known = (*missing)[count - 1];
+      known.end = std::max(known.end, part.end);
+    } else {
+      (*missing)[count++] = part;
+    }
+  }
+  missing->resize(count);
+}
+
+/** Adds to what is asked for, as one run where it goes on. */
+void AddRun(const MissingPart& part, std::vector<MissRun>* runs) {
+  const PieceRef& ref = part.ref;
+  if (!runs->empty() && runs->back().device == ref.device &&
+      runs->back().piece + runs->back().count == ref.piece) {
+    runs->back().count++;
+    runs->back().end = part.end;
+  } else {
+    runs->push_back({ref.device, ref.piece, 1, part.begin, part.end});
+  }
+}
+
+}  // namespace
+
 std::vector<MissRun> MissTable::Park(std::unique_ptr<ParkedRead> read,
-                                     std::vector<PieceRef> missing, const DeviceSet& devices) {
-  std::sort(missing.begin(), missing.end());
-  missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
+                                     std::vector<MissingPart> missing,
+                                     const DeviceSet& devices) {
+  JoinParts(&missing);
   std::vector<MissRun> runs;
   std::lock_guard lock(mutex_);
   uint64_t unique = read->unique;
   auto early = std::find(early_interrupts_.begin(), early_interrupts_.end(), unique);
   bool is_interrupted = unique != 0 && early != early_interrupts_.end();
   if (is_interrupted) *early = 0;
-  std::erase_if(missing, [&](const PieceRef& ref) {
-    return devices.IsPresent(ref) || FindSpare(ref) != nullptr;
+  std::erase_if(missing, [&](const MissingPart& part) {
+    return devices.IsPresent(part.ref) || FindSpare(part.ref).bytes != nullptr;
   });
   read->error = is_drained_ || parked_.size() >= kMaxParked ? EIO : is_interrupted ? EINTR : 0;
   if (read->error != 0 || missing.empty() || parked_.contains(unique)) {
@@ -24,16 +55,15 @@ std::vector<MissRun> MissTable::Park(std::unique_ptr<ParkedRead> read,
     ready_condition_.notify_one();
     return runs;
   }
-  for (const PieceRef& ref : missing) {
-    auto [entry, is_new] = waiting_.try_emplace(ref);
-    entry->second.push_back(unique);
-    if (!is_new) continue;
-    if (!runs.empty() && runs.back().device == ref.device &&
-        runs.back().piece + runs.back().count == ref.piece) {
-      runs.back().count++;
-    } else {
-      runs.push_back({ref.device, ref.piece, 1});
-    }
+  for (const MissingPart& part : missing) {
+    auto [entry, is_new] = waiting_.try_emplace(part.ref);
+    Waiters& waiters = entry->second;
+    waiters.uniques.push_back(unique);
+    bool is_asked = part.begin >= waiters.begin && part.end <= waiters.end;
+    if (!is_new && (is_asked || !devices.HasParts(part.ref.device))) continue;
+    waiters.begin = part.begin;
+    waiters.end = part.end;
+    AddRun(part, &runs);
   }
   read->waits_for = std::move(missing);
   parked_.emplace(unique, std::move(read));
@@ -49,17 +79,31 @@ void MissTable::Complete(uint32_t device, uint64_t piece, uint64_t count, int er
     if (entry == waiting_.end() || entry->first.device != device || entry->first.piece >= end) {
       return;
     }
-    Notify(entry->first, error, nullptr);
+    Notify(entry->first, error, {});
   }
 }
 
-void MissTable::CompleteWithBytes(PieceRef ref, PieceBytes bytes) {
+void MissTable::CompleteWithBytes(PieceRef ref, std::vector<uint8_t> bytes) {
+  PieceBytes piece{std::make_shared<const std::vector<uint8_t>>(std::move(bytes)),
+                   ref.piece * kPieceSize};
   std::lock_guard lock(mutex_);
   std::erase_if(spares_, [&](const auto& spare) { return spare.first == ref; });
-  spares_.emplace_back(ref, bytes);
+  spares_.emplace_back(ref, piece);
   if (spares_.size() > kSpareCount) spares_.pop_front();
   has_spares_.store(true, std::memory_order_release);
-  Notify(ref, 0, bytes);
+  Notify(ref, 0, piece);
+}
+
+void MissTable::CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes) {
+  PieceBytes part{std::make_shared<const std::vector<uint8_t>>(std::move(bytes)), offset};
+  std::lock_guard lock(mutex_);
+  uint64_t end = offset + part.bytes->size();
+  for (auto entry = waiting_.lower_bound({device, offset / kPieceSize});
+       entry != waiting_.end() && entry->first.device == device &&
+       entry->first.piece * kPieceSize < end;
+       ++entry) {
+    NotifyPart(entry->first, &entry->second, part);
+  }
 }
 
 void MissTable::WakeDevice(uint32_t device) {
@@ -67,8 +111,9 @@ void MissTable::WakeDevice(uint32_t device) {
   std::vector<uint64_t> uniques;
   for (auto entry = waiting_.lower_bound({device, 0});
        entry != waiting_.end() && entry->first.device == device; ++entry) {
-    uniques.insert(uniques.end(), entry->second.begin(), entry->second.end());
-    entry->second.clear();
+    std::vector<uint64_t>& waiters = entry->second.uniques;
+    uniques.insert(uniques.end(), waiters.begin(), waiters.end());
+    waiters.clear();
   }
   for (uint64_t unique : uniques) MakeReady(unique, 0);
 }
@@ -105,7 +150,7 @@ std::unique_ptr<ParkedRead> MissTable::Take() {
 }
 
 PieceBytes MissTable::Find(PieceRef ref) const {
-  if (!has_spares_.load(std::memory_order_acquire)) return nullptr;
+  if (!has_spares_.load(std::memory_order_acquire)) return {};
   std::lock_guard lock(mutex_);
   return FindSpare(ref);
 }
@@ -114,7 +159,7 @@ PieceBytes MissTable::FindSpare(PieceRef ref) const {
   for (const auto& [known, bytes] : spares_) {
     if (known == ref) return bytes;
   }
-  return nullptr;
+  return {};
 }
 
 void MissTable::MakeReady(uint64_t unique, int error) {
@@ -122,9 +167,9 @@ void MissTable::MakeReady(uint64_t unique, int error) {
   if (entry == parked_.end()) return;
   entry->second->error = error;
   // The piece stays asked for: whoever wants it next waits for the same answer.
-  for (const PieceRef& ref : entry->second->waits_for) {
-    auto waiting = waiting_.find(ref);
-    if (waiting != waiting_.end()) std::erase(waiting->second, unique);
+  for (const MissingPart& part : entry->second->waits_for) {
+    auto waiting = waiting_.find(part.ref);
+    if (waiting != waiting_.end()) std::erase(waiting->second.uniques, unique);
   }
   entry->second->waits_for.clear();
   ready_.push_back(std::move(entry->second));
@@ -135,16 +180,39 @@ void MissTable::MakeReady(uint64_t unique, int error) {
 void MissTable::Notify(PieceRef ref, int error, const PieceBytes& bytes) {
   auto entry = waiting_.find(ref);
   if (entry == waiting_.end()) return;
-  std::vector<uint64_t> uniques = std::move(entry->second);
+  std::vector<uint64_t> uniques = std::move(entry->second.uniques);
   waiting_.erase(entry);
   for (uint64_t unique : uniques) {
     auto parked = parked_.find(unique);
     if (parked == parked_.end()) continue;
     ParkedRead& read = *parked->second;
-    std::erase(read.waits_for, ref);
-    if (bytes != nullptr) read.held.emplace(ref, bytes);
+    std::erase_if(read.waits_for, [&](const MissingPart& part) { return part.ref == ref; });
+    if (bytes.bytes != nullptr) read.held.insert_or_assign(ref, bytes);
     if (error != 0 || read.waits_for.empty()) MakeReady(unique, error);
   }
+}
+
+void MissTable::NotifyPart(PieceRef ref, Waiters* waiters, const PieceBytes& part) {
+  const auto has = [&](uint64_t begin, uint64_t end) {
+    return part.At(begin, static_cast<size_t>(end - begin)) != nullptr;
+  };
+  std::vector<uint64_t> ready;
+  std::erase_if(waiters->uniques, [&](uint64_t unique) {
+    auto parked = parked_.find(unique);
+    if (parked == parked_.end()) return true;
+    ParkedRead& read = *parked->second;
+    if (std::erase_if(read.waits_for, [&](const MissingPart& wanted) {
+          return wanted.ref == ref && has(wanted.begin, wanted.end);
+        }) == 0) {
+      return false;
+    }
+    read.held.insert_or_assign(ref, part);
+    if (read.waits_for.empty()) ready.push_back(unique);
+    return true;
+  });
+  // The piece stays asked for, but whoever wants this stretch of it from now on has to ask.
+  if (has(waiters->begin, waiters->end)) waiters->begin = waiters->end = 0;
+  for (uint64_t unique : ready) MakeReady(unique, 0);
 }
 
 }  // namespace ocimount

@@ -1,7 +1,8 @@
 // Requests that wait for pieces. A request is parked under the pieces it lacks; a piece is asked for once, however many
-// wait for it. Life of a parked request:
+// wait for it. Of a device that has parts, who comes later and wants another stretch of the piece asks for that. Life of a
+// parked request:
 //
-//   parked ──last piece completed, one failed, Interrupt, Fail, Drain──▶ ready ──Take──▶ the completion thread
+//   parked ──last piece or part completed, one failed, Interrupt, Fail, Drain──▶ ready ──Take──▶ the completion thread
 //
 // Whether a piece came in the meantime is looked at again under the lock, so that no wake-up is lost: the caller of
 // Complete stores the state byte first. One mutex guards all; it is held for no system call and no
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "device.h"
+#include "fuse_server.h"
 
 namespace ocimount {
 
@@ -39,17 +41,10 @@ struct ParkedRead {
   unsigned rounds = 0;
   /** What to answer; 0: read again. */
   int error = 0;
-  /** Pieces that it still waits for. */
-  std::vector<PieceRef> waits_for;
-  /** Pieces in memory that came for it. */
+  /** What it still waits for, of each piece once. */
+  std::vector<MissingPart> waits_for;
+  /** Bytes of pieces that came for it. */
   std::map<PieceRef, PieceBytes> held;
-};
-
-/** A run of pieces to ask for. */
-struct MissRun {
-  uint32_t device = 0;
-  uint64_t piece = 0;
-  uint64_t count = 0;
 };
 
 class MissTable final : public SparePieces {
@@ -61,11 +56,13 @@ class MissTable final : public SparePieces {
    * Parks a read until it has `missing`; gives what is to be asked for now. Where it need not or cannot wait it is ready
    * at once.
    */
-  std::vector<MissRun> Park(std::unique_ptr<ParkedRead> read, std::vector<PieceRef> missing,
+  std::vector<MissRun> Park(std::unique_ptr<ParkedRead> read, std::vector<MissingPart> missing,
                             const DeviceSet& devices);
   /** Ends the wait for pieces; `error` 0: they are there. */
   void Complete(uint32_t device, uint64_t piece, uint64_t count, int error);
-  void CompleteWithBytes(PieceRef ref, PieceBytes bytes);
+  void CompleteWithBytes(PieceRef ref, std::vector<uint8_t> bytes);
+  /** Ends the wait of those who want nothing of the pieces but what is given, from an address of the device on. */
+  void CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes);
   /** Makes all ready that wait for a device. */
   void WakeDevice(uint32_t device);
   /** Makes a parked read ready with EINTR; one that is not parked yet will be so when it comes. */
@@ -81,15 +78,23 @@ class MissTable final : public SparePieces {
  private:
   using Parked = std::unordered_map<uint64_t, std::unique_ptr<ParkedRead>>;
 
+  /** Who waits for a piece that was asked for. */
+  struct Waiters {
+    std::vector<uint64_t> uniques;
+    /** The stretch that was asked for last and has not come. */
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+
   PieceBytes FindSpare(PieceRef ref) const;
   void MakeReady(uint64_t unique, int error);
   void Notify(PieceRef ref, int error, const PieceBytes& bytes);
+  void NotifyPart(PieceRef ref, Waiters* waiters, const PieceBytes& part);
 
   mutable std::mutex mutex_;
   std::condition_variable ready_condition_;
   Parked parked_;
-  /** Who waits for a piece that was asked for. */
-  std::map<PieceRef, std::vector<uint64_t>> waiting_;
+  std::map<PieceRef, Waiters> waiting_;
   std::deque<std::unique_ptr<ParkedRead>> ready_;
   std::deque<std::pair<PieceRef, PieceBytes>> spares_;
   std::atomic<bool> has_spares_{false};

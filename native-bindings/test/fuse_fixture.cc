@@ -113,27 +113,26 @@ std::string Run(std::vector<std::string> arguments) {
 
 TestHandler::~TestHandler() { Finish(); }
 
-void TestHandler::OnMiss(uint32_t device, uint64_t piece, uint64_t count) {
-  misses += static_cast<int>(count);
+void TestHandler::OnMiss(const MissRun& run) {
+  misses += static_cast<int>(run.count);
   std::lock_guard lock(mutex_);
-  queue_.push_back({device, piece, count});
+  queue_.push_back(run);
   condition_.notify_one();
 }
 
 void TestHandler::OnFault(uint32_t, int, const char*) { faults++; }
 
-void TestHandler::Serve(
-    std::function<void(const MissHandler*, uint32_t, uint64_t, uint64_t)> produce) {
+void TestHandler::Serve(std::function<void(const MissRun&)> produce) {
   thread_ = std::thread([this, produce = std::move(produce)] {
     for (;;) {
-      std::vector<Miss> taken;
+      std::vector<MissRun> taken;
       {
         std::unique_lock lock(mutex_);
         condition_.wait(lock, [this] { return is_finished_ || !queue_.empty(); });
         if (is_finished_) return;
         taken.swap(queue_);
       }
-      for (const Miss& miss : taken) produce(this, miss.device, miss.piece, miss.count);
+      for (const MissRun& miss : taken) produce(miss);
     }
   });
 }

@@ -55,25 +55,20 @@ std::string Run(std::vector<std::string> arguments);
 class TestHandler final : public MissHandler {
  public:
   ~TestHandler() override;
-  void OnMiss(uint32_t device, uint64_t piece, uint64_t count) override;
+  void OnMiss(const MissRun& run) override;
   void OnFault(uint32_t device, int error, const char* what) override;
 
   /** Starts to answer; the server must live until Finish. */
-  void Serve(std::function<void(const MissHandler*, uint32_t, uint64_t, uint64_t)> produce);
+  void Serve(std::function<void(const MissRun&)> produce);
   void Finish();
 
   std::atomic<int> misses{0};
   std::atomic<int> faults{0};
 
  private:
-  struct Miss {
-    uint32_t device;
-    uint64_t piece;
-    uint64_t count;
-  };
   std::mutex mutex_;
   std::condition_variable condition_;
-  std::vector<Miss> queue_;
+  std::vector<MissRun> queue_;
   bool is_finished_ = false;
   std::thread thread_;
 };

@@ -25,11 +25,11 @@ void ManyReaders() {
   Devices devices;
   TestHandler handler;
   Mount mount(&devices, &handler);
-  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
-    CHECK_EQ(device, 1);
+  handler.Serve([&](const MissRun& miss) {
+    CHECK_EQ(miss.device, 1);
     SleepMs(30);
-    devices.Fill(piece, count);
-    mount.server->Complete(device, piece, count, 0);
+    devices.Fill(miss.piece, miss.count);
+    mount.server->Complete(miss.device, miss.piece, miss.count, 0);
   });
   std::string expected = Expected();
   std::vector<std::unique_ptr<Child>> readers;
@@ -60,8 +60,8 @@ void OthersGoOn() {
   CHECK(!Run({"cat", mount.path + "/region"}).starts_with("errno"));
   CHECK(!waiting.WaitFor(50));
   // The kernel asks again after a read ahead that failed, so every miss has to fail.
-  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
-    mount.server->Complete(device, piece, count, -EIO);
+  handler.Serve([&](const MissRun& miss) {
+    mount.server->Complete(miss.device, miss.piece, miss.count, -EIO);
   });
   CHECK_EQ(waiting.Wait(), 0);
   CHECK(waiting.output() == "errno 5\n");
@@ -75,12 +75,12 @@ void BytesInMemory() {
   Devices devices;
   TestHandler handler;
   Mount mount(&devices, &handler);
-  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
-    for (uint64_t index = piece; index < piece + count; index++) {
+  handler.Serve([&](const MissRun& miss) {
+    for (uint64_t index = miss.piece; index < miss.piece + miss.count; index++) {
       auto begin = devices.source.begin() + static_cast<ptrdiff_t>(index * kPieceSize);
       auto end = devices.source.begin() +
                  static_cast<ptrdiff_t>(std::min<size_t>((index + 1) * kPieceSize, devices.source.size()));
-      mount.server->CompleteWithBytes(device, index, {begin, end});
+      mount.server->CompleteWithBytes(miss.device, index, {begin, end});
     }
   });
   CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
@@ -88,6 +88,52 @@ void BytesInMemory() {
   CHECK_EQ(handler.misses, devices.state.size());
   for (uint8_t state : devices.state) CHECK_EQ(state, 0);
   handler.Finish();
+}
+
+/**
+ * Stretches of pieces come before the pieces: who wants no more has it, with the piece still absent; another stretch of it is asked
+ * for by who wants that, and what comes in the end is for those who are left.
+ */
+void PartsOfPieces() {
+  Devices devices;
+  devices.specs[1].has_parts = true;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  const std::string path = mount.path + "/pieces";
+  std::atomic<uint64_t> served{0};
+  handler.Serve([&](const MissRun& miss) {
+    CHECK_EQ(miss.begin / kPieceSize, miss.piece);
+    CHECK_EQ((miss.end - 1) / kPieceSize, miss.piece + miss.count - 1);
+    // Of one stretch nothing comes until all does, and of another one byte is left out.
+    if (miss.begin == 9 * 4096) return;
+    uint64_t end = miss.end - (miss.begin == 19 * 4096 ? 1 : 0);
+    auto from = devices.source.begin() + static_cast<ptrdiff_t>(miss.begin);
+    auto to = devices.source.begin() + static_cast<ptrdiff_t>(end);
+    mount.server->CompletePart(miss.device, miss.begin, {from, to});
+    served++;
+  });
+  std::vector<std::unique_ptr<Child>> waiting;
+  for (int number : {9, 19}) {
+    waiting.push_back(std::make_unique<Child>(
+        std::vector<std::string>{"pread", path, std::to_string(number * 4096)}));
+  }
+  while (handler.misses < 2) SleepMs(1);
+  for (uint64_t offset : {uint64_t{0}, 5 * uint64_t{4096}, uint64_t{0}, kPieceSize - 2048}) {
+    CHECK(Run({"pread", path, std::to_string(offset)}) == "4096\n");
+  }
+  CHECK(served >= 4);
+  for (uint8_t state : devices.state) CHECK_EQ(state, 0);
+  for (auto& reader : waiting) CHECK(!reader->WaitFor(20));
+  devices.Fill(0, 1);
+  mount.server->Complete(1, 0, 1, 0);
+  for (auto& reader : waiting) {
+    CHECK_EQ(reader->Wait(), 0);
+    CHECK(reader->output() == "4096\n");
+  }
+  CHECK(Run({"cat", path}) == Expected());
+  handler.Finish();
+  mount.Unmount();
+  CHECK(mount.WaitForEnd());
 }
 
 class NoFaults final : public FaultSink {
@@ -132,7 +178,7 @@ void PunchedUnderReaders() {
   for (unsigned number = 0; number < 4; number++) {
     readers.emplace_back([&, number] {
       std::vector<uint8_t> bytes(1 << 17);
-      std::vector<PieceRef> missing;
+      std::vector<MissingPart> missing;
       for (uint64_t at = number * 77777; !is_over; at = at * 31 + 12345) {
         uint64_t offset = at % (spec.size - bytes.size());
         missing.clear();
@@ -163,11 +209,11 @@ void LyingState() {
   for (uint8_t& state : devices.state) state = 2;
   TestHandler handler;
   Mount mount(&devices, &handler);
-  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
-    std::atomic_ref<uint8_t> state(devices.state[piece]);
+  handler.Serve([&](const MissRun& miss) {
+    std::atomic_ref<uint8_t> state(devices.state[miss.piece]);
     CHECK_EQ(state.load(), 1);
     state.store(2);
-    mount.server->Complete(device, piece, count, 0);
+    mount.server->Complete(miss.device, miss.piece, miss.count, 0);
   });
   CHECK(Run({"pread", mount.path + "/pieces", "0"}) == "EIO\n");
   CHECK(handler.misses > 10);
@@ -180,8 +226,8 @@ void FailedWithEagain() {
   Devices devices;
   TestHandler handler;
   Mount mount(&devices, &handler);
-  handler.Serve([&](const MissHandler*, uint32_t device, uint64_t piece, uint64_t count) {
-    mount.server->Complete(device, piece, count, EAGAIN);
+  handler.Serve([&](const MissRun& miss) {
+    mount.server->Complete(miss.device, miss.piece, miss.count, EAGAIN);
   });
   CHECK(Run({"pread", mount.path + "/pieces", "0"}) == "EIO\n");
   CHECK_EQ(handler.misses, 1);
@@ -317,6 +363,7 @@ const std::vector<TestCase> kMissTests = {
     {"200 readers of absent pieces", ManyReaders},
     {"others go on while one waits", OthersGoOn},
     {"pieces in memory", BytesInMemory},
+    {"parts of pieces", PartsOfPieces},
     {"pieces that are punched out under readers", PunchedUnderReaders},
     {"a state byte that lies", LyingState},
     {"a miss that fails with EAGAIN", FailedWithEagain},

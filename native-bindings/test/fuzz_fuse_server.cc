@@ -164,8 +164,10 @@ class FuzzChannel final : public FuseChannel, public std::enable_shared_from_thi
 
 class Handler final : public MissHandler {
  public:
-  void OnMiss(uint32_t device, uint64_t piece, uint64_t count) override {
-    Require(device == kInPieces && count > 0 && piece + count <= kPieces);
+  void OnMiss(const MissRun& run) override {
+    Require(run.device == kInPieces && run.count > 0 && run.piece + run.count <= kPieces);
+    Require(run.begin < run.end && run.end <= kSize && run.begin / kPieceSize == run.piece &&
+            (run.end - 1) / kPieceSize == run.piece + run.count - 1);
   }
   void OnFault(uint32_t, int, const char*) override {}
 };
@@ -193,6 +195,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   size_t row_count = data[0] % (kMaxRows + 1);
   bool all_come = data[0] >= 128;
+  bool has_parts = data[0] / 64 % 2 == 1;
   if (size < 1 + row_count * 4) return 0;
   std::vector<uint8_t> shown;
   std::vector<uint8_t> rows = MakeRows(data + 1, row_count, &shown);
@@ -217,6 +220,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   options.devices[kInPieces].kind = DeviceSpec::Kind::kPieces;
   options.devices[kInPieces].state = state.data();
   options.devices[kInPieces].state_length = state.size();
+  options.devices[kInPieces].has_parts = has_parts;
   options.devices[kInMemory].bytes = Content().data();
   options.devices[kInMemory].bytes_length = kSize;
   options.devices[kVirtual].kind = DeviceSpec::Kind::kVirtual;
@@ -268,9 +272,15 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       case 6:
         if (data[2] == 0) server->Fail(data[1], data[3]);
         break;
-      case 7:
+      case 7: {
         if (data[1] == 7) server->Stop();
+        // Of one piece or of more.
+        auto from = Content().begin() + std::min<ptrdiff_t>(data[1] * ptrdiff_t{20000}, kSize);
+        ptrdiff_t length = std::min<ptrdiff_t>(data[2] * ptrdiff_t{4112}, Content().end() - from);
+        server->CompletePart(kInPieces, static_cast<uint64_t>(from - Content().begin()),
+                             {from, from + length});
         break;
+      }
     }
   }
   if (all_come) {

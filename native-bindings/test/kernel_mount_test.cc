@@ -24,7 +24,7 @@ namespace {
 
 class NoMisses final : public MissHandler {
  public:
-  void OnMiss(uint32_t, uint64_t, uint64_t) override { CHECK(false); }
+  void OnMiss(const MissRun&) override { CHECK(false); }
   void OnFault(uint32_t, int, const char*) override { CHECK(false); }
 };
 

@@ -13,7 +13,14 @@ import type { NativeDevice } from '../native.js'
 import type { CacheQuota } from './cache-quota.js'
 import { dropData, openDataParts, readFully, type DataParts } from './data-parts.js'
 import { ReaderFollower } from './follow-readers.js'
-import type { FetchStats, FirstPiece, PieceFault, PieceSource } from './piece-maker.js'
+import type {
+  ComingPart,
+  FetchStats,
+  FirstPiece,
+  PieceFault,
+  PieceSource,
+  Stretch,
+} from './piece-maker.js'
 import { hasPiece, isWholeMap, PIECE_SIZE, pieceCount, pieceRange } from './piece-map.js'
 import type { MapStore } from './piece-presence.js'
 import { PieceStates } from './piece-states.js'
@@ -35,6 +42,12 @@ export interface PieceFileOptions {
 export interface UnstoredPiece {
   readonly piece: number
   readonly bytes: Buffer
+}
+
+/** What somebody waits for who needs nothing else of the pieces. */
+export interface WantedPart extends Stretch {
+  /** Called once at the most. */
+  readonly give: (bytes: Buffer) => void
 }
 
 /** The uncompressed bytes of one layer in the cache. */
@@ -164,7 +177,10 @@ export class PieceFile {
   native(): NativeDevice {
     const { handle } = this.#parts
     const use = this.#workshop.use?.bytes ?? NO_USE
-    return { kind: 'pieces', size: this.size, fd: handle.fd, state: this.#states.bytes, use }
+    return {
+      ...{ kind: 'pieces', size: this.size, fd: handle.fd, state: this.#states.bytes, use },
+      hasParts: this.#source?.part !== undefined,
+    }
   }
 
   /**
@@ -193,18 +209,27 @@ export class PieceFile {
   }
 
   /**
-   * Makes pieces ready for native threads: checked and in the file. Gives those that are in memory only.
+   * Makes pieces ready for native threads: checked and in the file. Gives those that are in memory only. Where what is wanted of
+   * them can be had before, it is given then, and the pieces are nothing that anybody waits for.
    *
-   * @throws OcimountError as {@link PieceFile.read}; the other pieces are ready even then
+   * @throws OcimountError as {@link PieceFile.read}, at once where what is wanted cannot be had; the other pieces are ready or
+   *   being made even then
    */
-  async ensure(piece: number, count: number): Promise<readonly UnstoredPiece[]> {
+  async ensure(
+    piece: number,
+    count: number,
+    wanted?: WantedPart,
+  ): Promise<readonly UnstoredPiece[]> {
     this.#checkRange(0, piece * PIECE_SIZE)
     const end = Math.min(piece + count, this.#states.bytes.length)
-    this.#workshop.startRuns(piece, end)
+    const part = wanted === undefined ? undefined : await this.#startPart(piece, end, wanted)
+    this.#checkRange(0, piece * PIECE_SIZE)
+    this.#workshop.startRuns(piece, end, part === undefined)
     this.#noteMiss(piece, end)
     const pieces = Array.from({ length: end - piece }, (_, index) => piece + index)
-    const outcomes = await Promise.allSettled(pieces.map((one) => this.#ensureOne(one)))
-    const unstored = outcomes.flatMap((outcome) => {
+    const made = Promise.allSettled(pieces.map((one) => this.#ensureOne(one, part === undefined)))
+    if (part !== undefined) wanted?.give(await part.bytes)
+    const unstored = (await made).flatMap((outcome) => {
       if (outcome.status === 'rejected') throw outcome.reason
       return outcome.value ?? []
     })
@@ -230,16 +255,24 @@ export class PieceFile {
     this.#ahead.onMiss(first, end)
   }
 
-  #obtain(piece: number): Promise<Buffer> {
+  #obtain(piece: number, isUrgent = true): Promise<Buffer> {
     return this.#closing === undefined
-      ? this.#workshop.obtain(piece)
+      ? this.#workshop.obtain(piece, isUrgent)
       : Promise.reject(closedError())
   }
 
-  async #ensureOne(piece: number): Promise<UnstoredPiece | undefined> {
+  /** Begins to fetch a part of pieces of which nothing is there. */
+  async #startPart(first: number, end: number, wanted: Stretch): Promise<ComingPart | undefined> {
+    for (let piece = first; piece < end; piece++) {
+      if (!this.#workshop.isMissing(piece)) return undefined
+    }
+    return this.#source?.part?.(wanted)
+  }
+
+  async #ensureOne(piece: number, isUrgent: boolean): Promise<UnstoredPiece | undefined> {
     let bytes: Buffer | undefined
     for (let round = 0; round < MAX_ROUNDS && !this.#states.isChecked(piece); round++) {
-      bytes = await this.#obtain(piece)
+      bytes = await this.#obtain(piece, isUrgent)
       if (this.#workshop.maker?.unstored(piece) !== undefined) break
     }
     if (bytes === undefined || this.#states.isChecked(piece)) return undefined

@@ -17,6 +17,12 @@ export interface PieceSource {
   make(wanted: WantedPieces): Promise<MadePieces>
   /** Set where nobody knows what pieces hash to before they were made for the first time. */
   readonly learnsDigests?: boolean
+  /**
+   * Begins to fetch what a stretch of the device needs, where that is there sooner than the pieces that it lies in.
+   *
+   * @throws OcimountError as {@link PieceSource.make}
+   */
+  part?(stretch: Stretch): Promise<ComingPart | undefined>
   /** Gives pieces that are likely to be read first, in that order. */
   firstPieces?(): Promise<readonly FirstPiece[]>
   /** Tells whether a piece that nobody may want is had at little cost. */
@@ -30,6 +36,18 @@ export interface PieceSource {
   /** Gives up what is under way, since nobody waits any more. */
   stop?(): void
   close(): Promise<void>
+}
+
+/** Addresses of a device. */
+export interface Stretch {
+  readonly offset: number
+  readonly length: number
+}
+
+/** What is on its way. */
+export interface ComingPart {
+  /** The verified bytes of the stretch; rejects as {@link PieceSource.make} does. */
+  readonly bytes: Promise<Buffer>
 }
 
 /** A piece that is likely to be read soon after a mount. */

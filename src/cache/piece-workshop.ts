@@ -102,6 +102,11 @@ export class PieceWorkshop implements QuotaMember {
     }
   }
 
+  /** Tells whether a piece is neither in the file nor in memory. */
+  isMissing(piece: number): boolean {
+    return this.#states.isAbsent(piece) && this.maker?.unstored(piece) === undefined
+  }
+
   /** Gives a piece's bytes after checking or making it. */
   obtain(piece: number, isUrgent = true): Promise<Buffer> {
     if (isUrgent) this.#jobs.awaits(piece)
@@ -242,11 +247,7 @@ export class PieceWorkshop implements QuotaMember {
   }
 
   #isIdle(piece: number): boolean {
-    return (
-      this.#states.isAbsent(piece) &&
-      !this.#jobs.has(piece) &&
-      this.maker?.unstored(piece) === undefined
-    )
+    return this.isMissing(piece) && !this.#jobs.has(piece)
   }
 }
 

@@ -10,7 +10,7 @@ import type { DriverLimit } from '../mount/driver.js'
 import { releaseMemory } from '../mount/release-memory.js'
 import type { MountChange, MountState } from '../mount/state.js'
 import type { Rootfs } from '../rootfs/build-rootfs.js'
-import { prefetch, type PrefetchMode } from '../rootfs/prefetch.js'
+import { prefetch, untilQuiet, type PrefetchMode } from '../rootfs/prefetch.js'
 import type { Image } from '../source/image.js'
 import type { MountSummary } from './mount-summary.js'
 
@@ -127,13 +127,16 @@ export interface Verification {
 }
 
 /**
- * Hashes what is served; when it is wrong every read fails from then on, and the mount goes away. Afterwards the memory that
- * indexing took is given back. Reads of a direct mount do not fail: who has a file open there goes on reading it. Never
- * rejects.
+ * Hashes what is served; when it is wrong every read fails from then on, and the mount goes away. Afterwards, when readers leave the
+ * time for it, the memory that indexing took is given back. Reads of a direct mount do not fail: who has a file open there goes on
+ * reading it. Never rejects.
  */
 export async function verifyBehind(verification: Verification): Promise<Outcome> {
+  const { rootfs, signal } = verification
+  const sinceMs = performance.now()
   const outcome = await verify(verification)
-  if (outcome !== 'stopped') releaseMemory()
+  if (outcome !== 'stopped')
+    untilQuiet(rootfs.devices, sinceMs, signal).then(releaseMemory, () => undefined)
   return outcome
 }
 

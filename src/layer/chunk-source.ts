@@ -5,10 +5,12 @@ import { createHash } from 'node:crypto'
 import { write } from 'node:fs'
 import { promisify } from 'node:util'
 import type {
+  ComingPart,
   FetchStats,
   FirstPiece,
   MadePieces,
   PieceSource,
+  Stretch,
   WantedPieces,
 } from '../cache/piece-maker.js'
 import { PIECE_DIGEST_SIZE, PIECE_SIZE, pieceCount } from '../cache/piece-map.js'
@@ -50,17 +52,25 @@ export class ChunkSource implements PieceSource {
     const count = wanted.pieceDigests.length / PIECE_DIGEST_SIZE
     if (isUrgent) this.#parts.profile.note(firstPiece, count)
     const end = Math.min(start + count * PIECE_SIZE, deviceSize)
-    const bytes = Buffer.alloc(end - start)
-    const { first, behind } = chunksIn(table, start, end)
-    const options = { isUrgent, signal: this.#ending.signal }
-    await fetcher.get(first, behind, options, (chunk, content) => {
-      const from = Math.max(start, chunk.deviceOffset)
-      const to = Math.min(end, chunk.deviceOffset + chunk.length)
-      content.copy(bytes, from - start, from - chunk.deviceOffset, to - chunk.deviceOffset)
-    })
+    const bytes = await this.#bytesOf({ table, fetcher }, start, end, isUrgent)
     const pieceDigests = digestsOf(bytes)
     const writeFailure = dataFd < 0 ? undefined : await writeAll(dataFd, bytes, start)
     return { bytes, writeFailure, pieceDigests }
+  }
+
+  /** The chunks of the stretch alone, where the pieces have so much more that the line is busy with it. */
+  async part({ offset, length }: Stretch): Promise<ComingPart | undefined> {
+    const loaded = await this.#load()
+    const { table } = loaded
+    const end = offset + length
+    const firstPiece = Math.floor(offset / PIECE_SIZE)
+    const pieces = Math.ceil(end / PIECE_SIZE) - firstPiece
+    const start = firstPiece * PIECE_SIZE
+    const whole = chunksIn(table, start, Math.min(start + pieces * PIECE_SIZE, table.deviceSize))
+    const rest = packedLength(table, whole) - packedLength(table, chunksIn(table, offset, end))
+    if (rest < WORTH_WAITING) return undefined
+    this.#parts.profile.note(firstPiece, pieces)
+    return { bytes: this.#bytesOf(loaded, offset, end, true) }
   }
 
   /** What was read first in earlier runs, then what the maker of the layer saw being read first. */
@@ -84,11 +94,8 @@ export class ChunkSource implements PieceSource {
   isCheap(piece: number): boolean {
     if (this.#ready === undefined) return false
     const { table } = this.#ready
-    const { first, behind } = chunksOf(table, piece)
-    if (first === behind) return false
-    const last = chunkAt(table, behind - 1)
-    const end = last.compressedOffset + last.compressedLength
-    return end - chunkAt(table, first).compressedOffset <= CHEAP
+    const chunks = chunksOf(table, piece)
+    return chunks.first < chunks.behind && packedLength(table, chunks) <= CHEAP
   }
 
   noteGuess(piece: number): void {
@@ -109,6 +116,23 @@ export class ChunkSource implements PieceSource {
     await this.#parts.profile.save()
     await this.#parts.onClose?.()
     await this.#loaded?.catch(() => undefined)
+  }
+
+  async #bytesOf(
+    { table, fetcher }: Loaded,
+    start: number,
+    end: number,
+    isUrgent: boolean,
+  ): Promise<Buffer> {
+    const bytes = Buffer.alloc(end - start)
+    const { first, behind } = chunksIn(table, start, end)
+    const options = { isUrgent, signal: this.#ending.signal }
+    await fetcher.get(first, behind, options, (chunk, content) => {
+      const from = Math.max(start, chunk.deviceOffset)
+      const to = Math.min(end, chunk.deviceOffset + chunk.length)
+      content.copy(bytes, from - start, from - chunk.deviceOffset, to - chunk.deviceOffset)
+    })
+    return bytes
   }
 
   #load(): Promise<Loaded> {
@@ -133,21 +157,29 @@ interface Loaded {
 
 /** Bytes to be fetched for a piece of small files: half a piece is usual. */
 const CHEAP = 640 * 1024
+/** What a line of 100 Mbit/s carries in 5 ms. */
+const WORTH_WAITING = 64 * 1024
 
-function chunksOf(
-  table: ChunkTable,
-  piece: number,
-): { readonly first: number; readonly behind: number } {
+/** Some consecutive ones, or none. */
+interface Chunks {
+  readonly first: number
+  readonly behind: number
+}
+
+/** Gives what lies between the ends of some chunks in the blob; of a table by whom it may be. */
+function packedLength(table: ChunkTable, { first, behind }: Chunks): number {
+  if (first === behind) return 0
+  const last = chunkAt(table, behind - 1)
+  return last.compressedOffset + last.compressedLength - chunkAt(table, first).compressedOffset
+}
+
+function chunksOf(table: ChunkTable, piece: number): Chunks {
   const start = piece * PIECE_SIZE
   return chunksIn(table, start, Math.min(start + PIECE_SIZE, table.deviceSize))
 }
 
 /** Gives the chunks that reach into a stretch. */
-function chunksIn(
-  table: ChunkTable,
-  start: number,
-  end: number,
-): { readonly first: number; readonly behind: number } {
+function chunksIn(table: ChunkTable, start: number, end: number): Chunks {
   const first = firstChunkBehind(table, start)
   const last = firstChunkBehind(table, end)
   // That one ends behind the stretch; it may begin in it all the same.

@@ -1,6 +1,6 @@
 // A layer as an address space: the uncompressed tar stream, addresses 0..size.
 
-import type { UnstoredPiece } from '../cache/piece-file.js'
+import type { UnstoredPiece, WantedPart } from '../cache/piece-file.js'
 import type { FetchStats, FirstPiece, PieceFault } from '../cache/piece-maker.js'
 import type { OcimountError } from '../errors.js'
 import type { NativeDevice } from '../native.js'
@@ -38,11 +38,12 @@ export interface LayerDevice {
   native(firstLayer: number): NativeDevice
   /**
    * Makes pieces readable for native code: makes or checks them and raises their state. Gives those that could not be
-   * written to the file, whose state stays low. Only of a device of the kind `pieces`.
+   * written to the file, whose state stays low. What is wanted of them at once may be given before. Only of a device of the
+   * kind `pieces`.
    *
    * @throws OcimountError as {@link LayerDevice.read}; all other pieces are readable even then
    */
-  ensure?(piece: number, count: number): Promise<readonly UnstoredPiece[]>
+  ensure?(piece: number, count: number, wanted?: WantedPart): Promise<readonly UnstoredPiece[]>
   /** Bytes of the device that the cache holds now; undefined where it need not hold any. */
   presentBytes?(): number
   /** When somebody last had to wait for a piece; of a device that can be filled before anybody asks, as are the next three. */

@@ -2,6 +2,7 @@
 // to whom a failed read is to be told. Everything else happens in native threads.
 
 import { constants } from 'node:os'
+import type { Stretch } from '../cache/piece-maker.js'
 import { messageOf, OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { log } from '../logger.js'
@@ -54,8 +55,9 @@ export function startServer(
     ...options,
     threads: THREADS,
     devices: first === undefined ? described : [first, ...described],
-    onMiss: (number, piece, count) => {
-      void produce(server, { device: devices[number - firstLayer], number, piece, count })
+    onMiss: (number, piece, count, offset, length) => {
+      const wanted = { offset, length }
+      void produce(server, { device: devices[number - firstLayer], number, piece, count, wanted })
     },
     onFault: (number, errno, what) => {
       log.error({ device: number - firstLayer, errno }, `Cannot read a layer: ${what}`)
@@ -97,18 +99,27 @@ interface Miss {
   readonly number: number
   readonly piece: number
   readonly count: number
+  /** What of the pieces somebody waits for; undefined where that was tried. */
+  readonly wanted: Stretch | undefined
 }
 
-async function produce(server: FuseServer, { device, number, piece, count }: Miss): Promise<void> {
+async function produce(server: FuseServer, miss: Miss): Promise<void> {
+  const { device, number, piece, count, wanted } = miss
   try {
-    const unstored = (await device?.ensure?.(piece, count)) ?? []
+    const part = wanted && {
+      ...wanted,
+      give: (bytes: Buffer) => {
+        server.completePart(number, wanted.offset, bytes)
+      },
+    }
+    const unstored = (await device?.ensure?.(piece, count, part)) ?? []
     for (const one of unstored) server.completeWithBytes(number, one.piece, one.bytes)
     server.complete(number, piece, count, 0)
   } catch (error) {
     if (count > 1) {
       // One bad piece must not fail those who wait for the others.
       for (let one = piece; one < piece + count; one++) {
-        void produce(server, { device, number, piece: one, count: 1 })
+        void produce(server, { ...miss, piece: one, count: 1, wanted: undefined })
       }
       return
     }

@@ -103,8 +103,12 @@ async function inParallel(
   await Promise.all(Array.from({ length: WORKERS }, work))
 }
 
-/** Who has just mounted is about to read: that counts as reading. */
-async function untilQuiet(
+/**
+ * Waits until nobody has had to wait for a piece for a while. Who has just mounted is about to read: `sinceMs` counts as reading.
+ *
+ * @throws the reason of the signal
+ */
+export async function untilQuiet(
   devices: readonly LayerDevice[],
   sinceMs: number,
   signal: AbortSignal,

@@ -7,7 +7,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Cache, type CacheOptions } from '../../src/cache/cache.js'
 import { PieceFile, type PieceFileOptions } from '../../src/cache/piece-file.js'
-import type { MadePieces, PieceSource, WantedPieces } from '../../src/cache/piece-maker.js'
+import type {
+  ComingPart,
+  MadePieces,
+  PieceSource,
+  Stretch,
+  WantedPieces,
+} from '../../src/cache/piece-maker.js'
 import { decodeMap, hasPiece, PIECE_SIZE } from '../../src/cache/piece-map.js'
 import { unseal } from '../../src/cache/sealed-file.js'
 import { writeSparseData } from '../../src/cache/sparse-data.js'
@@ -61,6 +67,31 @@ class FakeSource implements PieceSource {
   close(): Promise<void> {
     this.isClosed = true
     return Promise.resolve()
+  }
+}
+
+/** Has parts of pieces sooner than the pieces. */
+class SourceOfParts extends FakeSource {
+  readonly stretches: Stretch[] = []
+  /** What keeps a stretch from coming. */
+  failure: OcimountError | undefined
+  /** Keeps pieces from being made. */
+  gate = Promise.resolve()
+
+  override async make(wanted: WantedPieces): Promise<MadePieces> {
+    const made = await super.make(wanted)
+    await this.gate
+    return made
+  }
+
+  part(stretch: Stretch): Promise<ComingPart | undefined> {
+    const { offset, length } = stretch
+    this.stretches.push(stretch)
+    const bytes =
+      this.failure === undefined
+        ? Promise.resolve(BYTES.subarray(offset, offset + length))
+        : Promise.reject(this.failure)
+    return Promise.resolve({ bytes })
   }
 }
 
@@ -153,6 +184,51 @@ t.test('a bad piece is an error and a fault until it can be made', async (t) => 
   source.bad.clear()
   t.ok(await readAt(file, 4 * PIECE_SIZE))
   t.strictSame(file.faults(), [])
+})
+
+t.test('what is wanted of a piece is given before the piece', async (t) => {
+  const source = new SourceOfParts()
+  const { open } = await sparseLayer(t)
+  const { file } = await open({ source })
+  const native = file.native()
+  t.match(native, { hasParts: true })
+  const given: Buffer[] = []
+  const give = (bytes: Buffer): unknown => given.push(bytes)
+  const at = 3 * PIECE_SIZE - 100
+  let openGate: () => void = () => undefined
+  source.gate = new Promise((resolve) => (openGate = resolve))
+  const first = file.ensure(2, 2, { offset: at, length: 300, give })
+  await sleep(20)
+  t.strictSame(states(file).slice(2, 4), [0, 0])
+  t.ok(given[0]?.equals(BYTES.subarray(at, at + 300)))
+  t.strictSame(source.urgent, [false], 'nobody waits for the rest')
+  const second = file.ensure(2, 1, { offset: at - 1000, length: 10, give })
+  const whole = readAt(file, 2 * PIECE_SIZE)
+  await sleep(20)
+  t.equal(given.length, 2)
+  t.strictSame(source.calls, [[2, 3]], 'made once')
+  openGate()
+  t.strictSame(await Promise.all([first, second]), [[], []])
+  t.ok(await whole)
+  t.strictSame(states(file).slice(2, 4), [2, 2])
+  t.strictSame(await file.ensure(2, 1, { offset: at, length: 100, give }), [])
+  t.equal(source.stretches.length, 2, 'what is there is not asked for')
+})
+
+t.test('what is wanted of a piece and cannot be had is an error at once', async (t) => {
+  const source = new SourceOfParts()
+  const { open } = await sparseLayer(t)
+  const { file } = await open({ source })
+  source.failure = new OcimountError('DIGEST_MISMATCH', 'it is wrong')
+  let openGate: () => void = () => undefined
+  source.gate = new Promise((resolve) => (openGate = resolve))
+  const give = (): unknown => t.fail('nothing was there to be given')
+  await t.rejects(file.ensure(5, 1, { offset: 5 * PIECE_SIZE, length: 10, give }), {
+    code: 'DIGEST_MISMATCH',
+  })
+  openGate()
+  t.strictSame(await file.ensure(5, 1), [])
+  t.strictSame(source.calls, [[5]], 'the rest was being made')
 })
 
 t.test('what somebody begins to wait for is urgent, whenever that is', async (t) => {

@@ -166,6 +166,28 @@ t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, asyn
   await ocimount('umount', mountpoint)
 })
 
+t.test(
+  'what is asked for need not wait for what lies beside it',
+  { skip: whyNoMounts() },
+  async (t) => {
+    const { registry, name, mountpoint, ocimount } = await place(t, imageOf(lazyLayer()))
+    await ocimount(name, mountpoint, '--registry-timeout', '2', '-o', 'prefetch=none')
+    const read = async (block: number): Promise<Buffer> => {
+      const options = ['bs=4096', `skip=${block}`, 'count=1', 'status=none']
+      const big = join(mountpoint, 'srv/big')
+      return (await runTool('dd', [`if=${big}`, ...options], { encoding: 'buffer' })).stdout
+    }
+    const at = (block: number): Buffer => BIG.subarray(block * 4096, block * 4096 + 4096)
+    let sent = 0
+    registry.options = { fault: () => (sent++ === 0 ? undefined : { stallAfter: 0 }) }
+    t.ok((await read(650)).equals(at(650)))
+    t.ok(sent > 1, 'the rest of the piece was asked for as well')
+    registry.options = {}
+    t.ok((await read(700)).equals(at(700)), 'and comes when it can')
+    await ocimount('umount', mountpoint)
+  },
+)
+
 t.test('what nobody has asked for yet is fetched meanwhile', { skip: whyNoMounts() }, async (t) => {
   const layer = lazyLayer()
   const { fixture, registry, name, mountpoint, ocimount } = await place(t, imageOf(layer))

@@ -27,7 +27,7 @@ new native.FuseServer({
     ...(kind === 'flat' ? [first] : []),
     {
       ...{ kind: 'pieces', size: 4096, fd: openSync('/dev/null', 'r') },
-      ...{ state: new Uint8Array(1), use: new Uint8Array(0) },
+      ...{ state: new Uint8Array(1), use: new Uint8Array(0), hasParts: false },
     },
   ],
   threads: 4,

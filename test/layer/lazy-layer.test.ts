@@ -85,6 +85,60 @@ t.test('neighbours are asked for together, each once, several requests at a time
   }
 })
 
+t.test('what is wanted of a piece is asked for by itself, and the rest behind it', async (t) => {
+  const { content, fixture } = await bigFixture(t)
+  const { ranges, prepare } = fixture
+  const device = await (await prepare()).openDevice()
+  t.teardown(() => device.close())
+  const ensure = async (offset: number, length: number): Promise<Buffer | undefined> => {
+    let given: Buffer | undefined
+    const give = (bytes: Buffer): void => void (given = bytes)
+    const piece = Math.floor(offset / PIECE_SIZE)
+    const count = Math.ceil((offset + length) / PIECE_SIZE) - piece
+    t.strictSame(await device.ensure?.(piece, count, { offset, length, give }), [])
+    return given
+  }
+  for (const [offset, pieces] of [
+    [PIECE_SIZE + 500_000, 1],
+    [4 * PIECE_SIZE - 2000, 2],
+  ] as const) {
+    const before = ranges.asked.length
+    const given = await ensure(offset, 4096)
+    t.ok(given?.equals(content.subarray(offset, offset + 4096)))
+    const [first, ...rest] = ranges.asked.slice(before)
+    t.equal(first?.isUrgent, true)
+    t.ok((first?.length ?? Infinity) <= 200_000, 'the chunks that it lies in')
+    t.ok(rest.length > 0 && rest.length <= 2 * pieces)
+    t.ok(rest.every(({ isUrgent }) => !isUrgent))
+    const asked = ranges.asked.slice(before)
+    const start = Math.min(...asked.map((one) => one.offset))
+    const end = Math.max(...asked.map((one) => one.offset + one.length))
+    const sum = asked.reduce((bytes, one) => bytes + one.length, 0)
+    t.ok(sum <= end - start + 64 * 1024, 'at most a gap is asked for twice')
+  }
+  const before = ranges.asked.length
+  t.equal(await ensure(PIECE_SIZE, 4096), undefined, 'the piece is there')
+  t.equal(ranges.asked.length, before)
+})
+
+t.test('of a piece that is small in the blob all is asked for', async (t) => {
+  const built = buildLazyLayer({ ...BIG, members: [lazyFile('big', Buffer.alloc(3_000_000))] })
+  const { ranges, prepare } = await lazyFixture(t, built)
+  const device = await (await prepare()).openDevice()
+  t.teardown(() => device.close())
+  const before = ranges.asked.length
+  const wanted = {
+    offset: 500_000,
+    length: 4096,
+    give: () => t.fail('the piece was as soon there'),
+  }
+  t.strictSame(await device.ensure?.(0, 1, wanted), [])
+  t.strictSame(
+    ranges.asked.slice(before).map(({ isUrgent }) => isUrgent),
+    [true],
+  )
+})
+
 t.test('what was verified is found again, and checked again', async (t) => {
   const { content, fixture } = await bigFixture(t)
   const { cache, ranges, prepare } = fixture

@@ -172,7 +172,14 @@ eachDriver(t, 'a device that fails gives EIO for its files alone', async (t, dri
       await ensure()
       await first.read(part, deviceOffset)
     },
-    native: () => ({ kind: 'pieces', size: good.length, fd, state, use: new Uint8Array(0) }),
+    native: () => ({
+      kind: 'pieces',
+      size: good.length,
+      fd,
+      state,
+      use: new Uint8Array(0),
+      hasParts: false,
+    }),
     ensure,
   }
   const devices = [failing, memoryDevice(good)]

@@ -37,6 +37,11 @@ function image(): Buffer {
   return writeErofs(tree, [{ tag: 'layer', size: LAYER.length }]).image
 }
 
+interface Wanted {
+  readonly offset: number
+  readonly length: number
+}
+
 interface Served {
   readonly server: FuseServer
   readonly mountpoint: string
@@ -48,7 +53,7 @@ async function serve(
   t: Test,
   kind: Kind,
   device: NativeDevice,
-  onMiss?: (server: FuseServer, piece: number, count: number) => void,
+  onMiss?: (server: FuseServer, piece: number, count: number, wanted: Wanted) => void,
 ): Promise<Served> {
   const scratch = scratchDirectory(t)
   const mountpoint = join(scratch, 'mnt')
@@ -70,9 +75,9 @@ async function serve(
     ],
     threads: 3,
     checksAccess: false,
-    onMiss: (missing, piece, count) => {
+    onMiss: (missing, piece, count, offset, length) => {
       t.equal(missing, number, 'the number of the device')
-      onMiss?.(server, piece, count)
+      onMiss?.(server, piece, count, { offset, length })
     },
     onFault: (faulty, errno, what) => {
       faults.push(`${faulty} ${errno} ${what}`)
@@ -172,7 +177,14 @@ for (const kind of KINDS) {
       const fd = openLayer(t)
       const state = new Uint8Array(4)
       const asked: number[] = []
-      const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
+      const device: NativeDevice = {
+        kind: 'pieces',
+        size: LAYER.length,
+        fd,
+        state,
+        use: NO_USE,
+        hasParts: false,
+      }
       const number = kind === 'flat' ? 1 : 0
       const { mountpoint, server } = await serve(t, kind, device, (server, first, count) => {
         setTimeout(() => {
@@ -199,10 +211,39 @@ for (const kind of KINDS) {
     },
   )
 
+  t.test(`${kind}: parts of pieces`, { skip: skipReason(kind) }, async (t) => {
+    const fd = openLayer(t)
+    const state = new Uint8Array(4)
+    const device: NativeDevice = {
+      ...{ kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE },
+      hasParts: true,
+    }
+    const number = kind === 'flat' ? 1 : 0
+    let answers = 0
+    const { mountpoint } = await serve(t, kind, device, (server, piece, count, wanted) => {
+      const { offset, length } = wanted
+      t.ok(offset >= piece * PIECE_SIZE && offset + length <= (piece + count) * PIECE_SIZE)
+      answers++
+      server.completePart(number, offset, LAYER.subarray(offset, offset + length))
+    })
+    t.strictSame(await read(join(mountpoint, 'end')), LAYER.subarray(-188))
+    const all = await Promise.all([1, 2, 3, 4].map(() => read(join(mountpoint, 'whole'))))
+    for (const bytes of all) t.ok(LAYER.equals(bytes as Buffer))
+    t.ok(answers > 1)
+    t.strictSame([...state], [0, 0, 0, 0])
+  })
+
   t.test(`${kind}: pieces that cannot be had`, { skip: skipReason(kind) }, async (t) => {
     const state = new Uint8Array(4)
     const fd = openLayer(t)
-    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
+    const device: NativeDevice = {
+      kind: 'pieces',
+      size: LAYER.length,
+      fd,
+      state,
+      use: NO_USE,
+      hasParts: false,
+    }
     const number = kind === 'flat' ? 1 : 0
     let answers = 0
     const { mountpoint, server } = await serve(t, kind, device, (server, piece, count) => {
@@ -220,7 +261,14 @@ for (const kind of KINDS) {
   t.test(`${kind}: stop answers what waits`, { skip: skipReason(kind) }, async (t) => {
     const state = new Uint8Array(4)
     const fd = openLayer(t)
-    const device: NativeDevice = { kind: 'pieces', size: LAYER.length, fd, state, use: NO_USE }
+    const device: NativeDevice = {
+      kind: 'pieces',
+      size: LAYER.length,
+      fd,
+      state,
+      use: NO_USE,
+      hasParts: false,
+    }
     const events = new EventEmitter()
     const { mountpoint, server } = await serve(t, kind, device, () => {
       events.emit('miss')
