@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -189,7 +190,12 @@ void PunchedUnderReaders() {
       }
     });
   }
-  for (uint64_t round = 0; round < 400 || right < 1000; round++) {
+  const auto all_touched = [&] {
+    uint8_t* touched = spec.use + kPieceUseHeader;
+    return std::all_of(touched, touched + devices.state.size(),
+                       [](uint8_t& byte) { return std::atomic_ref(byte).load() != 0; });
+  };
+  for (uint64_t round = 0; round < 400 || right < 1000 || !all_touched(); round++) {
     uint64_t piece = round % devices.state.size();
     PunchOut(spec, piece);
     devices.Fill(piece, 1);
