@@ -4,7 +4,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { COMMANDS, GLOBAL_OPTIONS } from './commands.js'
-import { SERVER_ENVIRONMENT, SERVER_FLAGS } from './server-options.js'
+import { serverEnvironment, SERVER_FLAGS } from './server-options.js'
 
 /** A serving process, or with {@link isOrphan} what has started it and is gone; the channel is to the server in any case. */
 export interface ServerProcess {
@@ -40,7 +40,7 @@ export function spawnServer(needsStdin: boolean, isOrphan: boolean): ServerProce
     // Holds what JSON cannot: undefined, infinite numbers.
     serialization: 'advanced',
     stdio: [needsStdin ? 'inherit' : 'ignore', 'ignore', 'ignore', 'ipc'],
-    env: { ...SERVER_ENVIRONMENT, ...process.env },
+    env: serverEnvironment(process.env),
   })
   child.on('error', () => {
     // Reported by whoever waits for it: the channel closes, or the first send fails.

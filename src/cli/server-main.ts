@@ -17,7 +17,9 @@ import type { ServedBundle } from './serve-bundle.js'
 import { serveMount, type ServedMount } from './serve-mount.js'
 import { canShare, serveShared } from './serve-shared.js'
 import type { ServerMessage } from './server-messages.js'
+import { restoreEnvironment } from './server-options.js'
 
+restoreEnvironment(process.env)
 const ending = new AbortController()
 let isUsable = false
 

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { buildImage, OCI, sha256, zstdMissing } from '../helpers/build-image.js'
 import type { BuiltImage, LayerCompression } from '../helpers/build-image.js'
+import { makeCertificate } from '../helpers/certificate.js'
 import { becomes, leavesNothing, refuses } from '../helpers/cli-checks.js'
 import { cliFixture, type CliFixture } from '../helpers/cli-fixture.js'
 import { freePort, isListening, missingTool } from '../helpers/docker-registry.js'
@@ -231,6 +232,32 @@ t.test('a pull that is killed, again and again', async (t) => {
   t.strictSame(readdirSync(partial), [], 'the next pull tidies up')
 })
 
+t.test(
+  'authorities of NODE_EXTRA_CA_CERTS, which the server has not read as it started',
+  { skip: whyNoMounts() || missingTool(['openssl']) },
+  async (t) => {
+    const fixture = isolated(t)
+    const { key, cert } = makeCertificate(fixture.dir)
+    const tls = { key: readFileSync(key), cert: readFileSync(cert) }
+    const registry = await FaultRegistry.start(t, { tls })
+    registry.push('org/app', appImage(), 'v1')
+    const mountpoint = fixture.mountpoint()
+    const args = [`${registry.host}/org/app:v1`, mountpoint]
+    const refused = await fixture.ocimount(args, { env: { NODE_EXTRA_CA_CERTS: '' } })
+    t.match(refused, { status: 7, stderr: /its certificate is refused/ })
+    const { status, stderr } = await fixture.ocimount(args, { env: { NODE_EXTRA_CA_CERTS: cert } })
+    t.equal(status, 0, stderr)
+    const { pid } = JSON.parse(
+      (await fixture.ocimount(['status', '--json', mountpoint])).stdout,
+    ) as {
+      pid: number
+    }
+    const begun = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0')
+    t.notOk(begun.some((entry) => entry.startsWith('NODE_EXTRA_CA_CERTS')))
+    t.equal((await fixture.ocimount(['umount', mountpoint])).status, 0)
+  },
+)
+
 const TOOLS = ['docker-registry', 'skopeo', 'htpasswd', 'openssl']
 
 t.test('docker-registry', { skip: missingTool(TOOLS) }, async (t) => {
@@ -240,16 +267,7 @@ t.test('docker-registry', { skip: missingTool(TOOLS) }, async (t) => {
     zstdMissing() === false ? ['gzip', 'zstd', 'none'] : ['gzip', 'none']
   const built = appImage(compressions)
   const archive = writeImage(join(dir, 'app.tar'), [built], { form: 'oci-archive' })
-  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')]
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-      ...['-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1'],
-      ...['-keyout', key, '-out', cert],
-    ],
-    { stdio: 'ignore' },
-  )
+  const { key, cert } = makeCertificate(dir)
   const users = execFileSync('htpasswd', ['-Bbn', 'me', PASSWORD])
   writeFileSync(join(dir, 'users'), users)
   const auth = Buffer.from(`me:${PASSWORD}`).toString('base64')

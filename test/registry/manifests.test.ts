@@ -1,6 +1,5 @@
 // Manifests by tag and digest, and where they are asked for: registries, mirrors, hosts with certificates of their own.
 
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
@@ -11,6 +10,7 @@ import { proxyFor } from '../../src/registry/proxy.js'
 import { matchedLength } from '../../src/registry/registries-conf.js'
 import { parseRetryAfter } from '../../src/registry/retry.js'
 import { buildImage, buildIndex, OCI, sha256 } from '../helpers/build-image.js'
+import { makeCertificate } from '../helpers/certificate.js'
 import { FaultRegistry } from '../helpers/fault-registry.js'
 import { client, digestOf, directoryOf, EMPTY_ENV, NO_MIRRORS, readAll } from './support.js'
 
@@ -97,16 +97,8 @@ t.test('nobody there', async (t) => {
 
 t.test('TLS', async (t) => {
   const dir = directoryOf(t)
-  execFileSync(
-    'openssl',
-    [
-      ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
-      ...['-days', '2', '-subj', '/CN=test', '-addext', 'subjectAltName=IP:127.0.0.1'],
-      ...['-keyout', join(dir, 'key.pem'), '-out', join(dir, 'cert.pem')],
-    ],
-    { stdio: 'ignore' },
-  )
-  const [key, cert] = [readFileSync(join(dir, 'key.pem')), readFileSync(join(dir, 'cert.pem'))]
+  const made = makeCertificate(dir)
+  const [key, cert] = [readFileSync(made.key), readFileSync(made.cert)]
   const registry = await FaultRegistry.start(t, { tls: { key, cert } })
   registry.push('org/app', image, 'v1')
   await t.rejects(client(t, `${registry.host}/org/app`).fetchManifest('v1'), {
