@@ -25,8 +25,10 @@ const COMMON = {
 }
 const DEFINE = { 'import.meta.url': 'moduleUrl', 'import.meta.dirname': '__dirname' }
 // Dependencies stay packages of their own, each behind its door and loaded when it is needed. What every call needs is
-// only a development dependency, and becomes part of the program: yargs and its packages are 30 modules to resolve.
+// only a development dependency, and becomes part of the program: yargs and its packages are 30 modules to resolve. smol-toml, which
+// whoever asks a registry needs, is a part of it too, and a dependency of the library.
 const external = Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies })
+const notInProgram = external.filter((name) => name !== 'smol-toml')
 
 await build({
   ...COMMON,
@@ -72,7 +74,7 @@ const inputs = [
       'server-main': 'src/cli/server-main.ts',
       'layer-worker': 'src/layer/layer-worker.ts',
     },
-    { external, plugins: [seldom] },
+    { external: notInProgram, plugins: [seldom] },
   ),
   await bundle({ undici: 'scripts/undici-parts.mjs' }, { plugins: [withoutHttp2] }),
   // It would decode its base64 by fetch(), for which Node.js compiles a client of its own: 50 ms, in every thread.
