@@ -49,7 +49,7 @@ std::unique_ptr<FuseServer> FuseServer::StartOn(std::shared_ptr<FuseChannel> cha
 }
 
 void FuseServer::Complete(uint32_t device, uint64_t piece, uint64_t count, int error) {
-  core_->misses.Complete(device, piece, count, Errno(error));
+  core_->misses.Complete(device, piece, count, Errno(error), *core_->devices);
 }
 
 void FuseServer::CompleteWithBytes(uint32_t device, uint64_t piece, std::vector<uint8_t> bytes) {

@@ -70,7 +70,8 @@ std::vector<MissRun> MissTable::Park(std::unique_ptr<ParkedRead> read,
   return runs;
 }
 
-void MissTable::Complete(uint32_t device, uint64_t piece, uint64_t count, int error) {
+void MissTable::Complete(uint32_t device, uint64_t piece, uint64_t count, int error,
+                         const DeviceSet& devices) {
   std::lock_guard lock(mutex_);
   uint64_t end = count > UINT64_MAX - piece ? UINT64_MAX : piece + count;
   // Walks what is waited for, which is bounded, and not what was given, which is not.
@@ -79,7 +80,7 @@ void MissTable::Complete(uint32_t device, uint64_t piece, uint64_t count, int er
     if (entry == waiting_.end() || entry->first.device != device || entry->first.piece >= end) {
       return;
     }
-    Notify(entry->first, error, {});
+    Notify(entry->first, devices.IsPresent(entry->first) ? 0 : error, {});
   }
 }
 

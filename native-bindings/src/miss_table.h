@@ -58,8 +58,9 @@ class MissTable final : public SparePieces {
    */
   std::vector<MissRun> Park(std::unique_ptr<ParkedRead> read, std::vector<MissingPart> missing,
                             const DeviceSet& devices);
-  /** Ends the wait for pieces; `error` 0: they are there. */
-  void Complete(uint32_t device, uint64_t piece, uint64_t count, int error);
+  /** Ends the wait for pieces; `error` 0: they are there. An error is none to who waits for one that is there all the same. */
+  void Complete(uint32_t device, uint64_t piece, uint64_t count, int error,
+                const DeviceSet& devices);
   void CompleteWithBytes(PieceRef ref, std::vector<uint8_t> bytes);
   /** Ends the wait of those who want nothing of the pieces but what is given, from an address of the device on. */
   void CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes);

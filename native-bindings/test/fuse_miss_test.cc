@@ -137,6 +137,22 @@ void PartsOfPieces() {
   CHECK(mount.WaitForEnd());
 }
 
+/** A run that fails has pieces that came all the same: who waits for those has them. */
+void FailedButThere() {
+  Devices devices;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  handler.Serve([&](const MissRun& miss) {
+    devices.Fill(miss.piece, 1);
+    mount.server->Complete(miss.device, miss.piece, miss.count, EIO);
+  });
+  for (size_t piece = 0; piece < devices.state.size(); piece++) {
+    CHECK(Run({"pread", mount.path + "/pieces", std::to_string(piece * kPieceSize)}) != "EIO\n");
+  }
+  CHECK(Run({"cat", mount.path + "/pieces"}) == Expected());
+  handler.Finish();
+}
+
 class NoFaults final : public FaultSink {
  public:
   void OnFault(uint32_t, int, const char* what) override { CHECK(what == nullptr); }
@@ -370,6 +386,7 @@ const std::vector<TestCase> kMissTests = {
     {"others go on while one waits", OthersGoOn},
     {"pieces in memory", BytesInMemory},
     {"parts of pieces", PartsOfPieces},
+    {"a miss that fails, of a piece that is there", FailedButThere},
     {"pieces that are punched out under readers", PunchedUnderReaders},
     {"a state byte that lies", LyingState},
     {"a miss that fails with EAGAIN", FailedWithEagain},

@@ -7,7 +7,7 @@
 
 import { log } from '../logger.js'
 import { loadNative } from '../native.js'
-import { OcimountError } from '../errors.js'
+import { isOcimountError, OcimountError } from '../errors.js'
 import type { CacheQuota, QuotaMember } from './cache-quota.js'
 import { readPiece, type DataParts } from './data-parts.js'
 import { PieceEvictor } from './piece-evictor.js'
@@ -234,8 +234,12 @@ export class PieceWorkshop implements QuotaMember {
       if (isUrgent) this.#jobs.awaits(piece)
       const work = run.then(
         (pieces) => pieceOf(pieces, index),
-        // One bad span must not take the good pieces beside it along.
-        () => this.#make(piece, 1).then((pieces) => pieceOf(pieces, 0)),
+        (error: unknown) => {
+          // Who has waited in vain would wait once more; who came to wait meanwhile has not waited long.
+          if (isUrgent && isOcimountError(error, 'REGISTRY_UNAVAILABLE')) throw error
+          // One bad span must not take the good pieces beside it along.
+          return this.#make(piece, 1).then((pieces) => pieceOf(pieces, 0))
+        },
       )
       void this.#jobs.start(piece, work)
     }

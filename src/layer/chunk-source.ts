@@ -70,7 +70,10 @@ export class ChunkSource implements PieceSource {
     const rest = packedLength(table, whole) - packedLength(table, chunksIn(table, offset, end))
     if (rest < WORTH_WAITING) return undefined
     this.#parts.profile.note(firstPiece, pieces)
-    return { bytes: this.#bytesOf(loaded, offset, end, true) }
+    const bytes = this.#bytesOf(loaded, offset, end, true)
+    // Whoever waits gets the error, and by then nobody may.
+    bytes.catch(() => undefined)
+    return { bytes }
   }
 
   /** What was read first in earlier runs, then what the maker of the layer saw being read first. */

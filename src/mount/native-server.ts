@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os'
 import type { Stretch } from '../cache/piece-maker.js'
-import { messageOf, OcimountError } from '../errors.js'
+import { isOcimountError, messageOf, OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { log } from '../logger.js'
 import {
@@ -116,7 +116,8 @@ async function produce(server: FuseServer, miss: Miss): Promise<void> {
     for (const one of unstored) server.completeWithBytes(number, one.piece, one.bytes)
     server.complete(number, piece, count, 0)
   } catch (error) {
-    if (count > 1) {
+    // Whose registry does not answer has waited long enough.
+    if (count > 1 && !isOcimountError(error, 'REGISTRY_UNAVAILABLE')) {
       // One bad piece must not fail those who wait for the others.
       for (let one = piece; one < piece + count; one++) {
         void produce(server, { ...miss, piece: one, count: 1, wanted: undefined })

@@ -156,6 +156,11 @@ t.test('a registry that goes wrong under a mount', { skip: whyNoMounts() }, asyn
 
   registry.options = { fault: () => ({ stallAfter: 0 }) }
   await t.rejects(readBig(4900), /Input\/output error/)
+  // In two pieces, of which each is waited for once.
+  const before = registry.requests.length
+  const across = Math.floor((2 * 1024 * 1024) / 1000)
+  await t.rejects(readBig(across), /Input\/output error/)
+  t.ok(registry.requests.length - before <= 8, `${registry.requests.length - before} requests`)
   registry.options = {}
   t.ok(isRight(await readBig(4900), 4900), 'and when it is back, so is the rest')
   t.notMatch(await status(), /^ {2}Registry/m)
