@@ -181,7 +181,7 @@ export interface FuseServerOptions {
   /**
    * Pieces [piece, piece + count) of a device are wanted and not checked, for `length` bytes from `offset` of the device on;
    * answered by `complete`, once per call. A piece is asked for once, but where the device has parts by each who wants another
-   * stretch of it.
+   * stretch of it: then `completePart` and `failPart` answer too.
    */
   readonly onMiss: (
     device: number,
@@ -206,8 +206,10 @@ export class FuseServer {
    * small memory of the server, which keeps the last few such pieces.
    */
   completeWithBytes(device: number, piece: number, bytes: Buffer): void
-  /** Answers those who want nothing but these bytes, from `offset` of a device on. The miss is still to be answered. */
+  /** Answers those who want nothing but these bytes, from `offset` of a device that has parts on. */
   completePart(device: number, offset: number, bytes: Buffer): void
+  /** Answers the same where they cannot be had, and nobody else. */
+  failPart(device: number, offset: number, length: number, errno: number): void
   /** Makes every later read of a device fail with errno. */
   fail(device: number, errno: number): void
   stats(): {

@@ -273,6 +273,18 @@ napi_value ServerCompletePart(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value ServerFailPart(napi_env env, napi_callback_info info) {
+  const Call call(env, info);
+  const auto* host = Unwrap<ServerHost>(env, call.self);
+  const uint32_t device = ToDevice(env, call.arguments[0]);
+  const uint64_t offset = ToUnsigned(env, call.arguments[1], "offset");
+  const uint64_t length = ToUnsigned(env, call.arguments[2], "length");
+  const int error = ToErrno(env, call.arguments[3]);
+  if (IsThrown(env) || host->server() == nullptr) return nullptr;
+  host->server()->FailPart(device, offset, length, error);
+  return nullptr;
+}
+
 napi_value ServerFail(napi_env env, napi_callback_info info) {
   const Call call(env, info);
   const auto* host = Unwrap<ServerHost>(env, call.self);
@@ -307,8 +319,9 @@ void ExportFuseServer(napi_env env, napi_value exports) {
   ExportClass(env, exports, "FuseServer", NewFuseServer,
               {Method("complete", ServerComplete),
                Method("completeWithBytes", ServerCompleteWithBytes),
-               Method("completePart", ServerCompletePart), Method("fail", ServerFail),
-               Method("stats", ServerStats), Method("stop", ServerStop)});
+               Method("completePart", ServerCompletePart), Method("failPart", ServerFailPart),
+               Method("fail", ServerFail), Method("stats", ServerStats),
+               Method("stop", ServerStop)});
 }
 
 }  // namespace ocimount

@@ -203,7 +203,7 @@ int DeviceSet::ReadPieces(uint32_t number, uint64_t offset, uint8_t* target, siz
       if (is_taken) reading.Touch(ref.piece);
     }
     if (!is_taken) {
-      PieceBytes spare = spares.Find(ref);
+      PieceBytes spare = spares.Find(ref, offset, part);
       const uint8_t* bytes = spare.At(offset, part);
       if (bytes != nullptr) std::memcpy(target, bytes, part);
       is_taken = bytes != nullptr;

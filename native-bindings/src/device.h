@@ -89,7 +89,8 @@ struct MissingPart {
 class SparePieces {
  public:
   virtual ~SparePieces() = default;
-  virtual PieceBytes Find(PieceRef ref) const = 0;
+  /** Gives bytes that hold what is at some addresses in the piece, or none. */
+  virtual PieceBytes Find(PieceRef ref, uint64_t address, size_t length) const = 0;
 };
 
 /** Gets told that a device failed. Called from server threads, once per device. */

@@ -40,9 +40,10 @@ class HeldPieces final : public SparePieces {
  public:
   HeldPieces(const ParkedRead& read, const SparePieces& others) : read_(read), others_(others) {}
 
-  PieceBytes Find(PieceRef ref) const override {
+  PieceBytes Find(PieceRef ref, uint64_t address, size_t length) const override {
     auto entry = read_.held.find(ref);
-    return entry == read_.held.end() ? others_.Find(ref) : entry->second;
+    bool is_held = entry != read_.held.end() && entry->second.At(address, length) != nullptr;
+    return is_held ? entry->second : others_.Find(ref, address, length);
   }
 
  private:

@@ -65,6 +65,11 @@ void FuseServer::CompletePart(uint32_t device, uint64_t offset, std::vector<uint
   core_->misses.CompletePart(device, offset, std::move(bytes));
 }
 
+void FuseServer::FailPart(uint32_t device, uint64_t offset, uint64_t length, int error) {
+  if (offset > UINT64_MAX - length) return;
+  core_->misses.FailPart(device, offset, offset + length, error == 0 ? EIO : Errno(error));
+}
+
 void FuseServer::Fail(uint32_t device, int error) {
   core_->devices->Fail(device, error == 0 ? EIO : Errno(error));
   core_->misses.WakeDevice(device);

@@ -35,7 +35,10 @@ struct MissRun {
 class MissHandler {
  public:
   virtual ~MissHandler() = default;
-  /** To be answered by Complete or CompleteWithBytes, and by CompletePart before that where the device has parts. */
+  /**
+   * To be answered by Complete or CompleteWithBytes. Where the device has parts each who waits has asked for what it wants, and
+   * CompletePart or FailPart of that answers as well.
+   */
   virtual void OnMiss(const MissRun& run) = 0;
   /** A device failed; at most once per device. `what` is a literal. */
   virtual void OnFault(uint32_t device, int error, const char* what) = 0;
@@ -92,8 +95,10 @@ class FuseServer {
   void Complete(uint32_t device, uint64_t piece, uint64_t count, int error);
   /** Answers a miss of one piece with its bytes. */
   void CompleteWithBytes(uint32_t device, uint64_t piece, std::vector<uint8_t> bytes);
-  /** Answers those who wait for nothing but bytes at these addresses of a device; a miss is still to be answered. */
+  /** Answers those who wait for nothing but bytes at these addresses of a device. */
   void CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes);
+  /** The same where they cannot be had; `error` is an errno of either sign. */
+  void FailPart(uint32_t device, uint64_t offset, uint64_t length, int error);
   /** Makes this and every later read of a device fail, what is parked included. */
   void Fail(uint32_t device, int error);
   FuseServerStats stats() const;

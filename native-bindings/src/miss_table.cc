@@ -26,7 +26,7 @@ void JoinParts(std::vector<MissingPart>* missing) {
 void AddRun(const MissingPart& part, std::vector<MissRun>* runs) {
   const PieceRef& ref = part.ref;
   if (!runs->empty() && runs->back().device == ref.device &&
-      runs->back().piece + runs->back().count == ref.piece) {
+      runs->back().piece + runs->back().count == ref.piece && runs->back().end == part.begin) {
     runs->back().count++;
     runs->back().end = part.end;
   } else {
@@ -47,7 +47,8 @@ std::vector<MissRun> MissTable::Park(std::unique_ptr<ParkedRead> read,
   bool is_interrupted = unique != 0 && early != early_interrupts_.end();
   if (is_interrupted) *early = 0;
   std::erase_if(missing, [&](const MissingPart& part) {
-    return devices.IsPresent(part.ref) || FindSpare(part.ref).bytes != nullptr;
+    return devices.IsPresent(part.ref) ||
+           FindSpare(part.ref, part.begin, part.end - part.begin).bytes != nullptr;
   });
   read->error = is_drained_ || parked_.size() >= kMaxParked ? EIO : is_interrupted ? EINTR : 0;
   if (read->error != 0 || missing.empty() || parked_.contains(unique)) {
@@ -58,7 +59,7 @@ std::vector<MissRun> MissTable::Park(std::unique_ptr<ParkedRead> read,
   for (const MissingPart& part : missing) {
     auto [entry, is_new] = waiting_.try_emplace(part.ref);
     Waiters& waiters = entry->second;
-    waiters.uniques.push_back(unique);
+    waiters.all.push_back({unique, part.begin, part.end});
     bool is_asked = part.begin >= waiters.begin && part.end <= waiters.end;
     if (!is_new && (is_asked || !devices.HasParts(part.ref.device))) continue;
     waiters.begin = part.begin;
@@ -98,13 +99,12 @@ void MissTable::CompleteWithBytes(PieceRef ref, std::vector<uint8_t> bytes) {
 void MissTable::CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes) {
   PieceBytes part{std::make_shared<const std::vector<uint8_t>>(std::move(bytes)), offset};
   std::lock_guard lock(mutex_);
-  uint64_t end = offset + part.bytes->size();
-  for (auto entry = waiting_.lower_bound({device, offset / kPieceSize});
-       entry != waiting_.end() && entry->first.device == device &&
-       entry->first.piece * kPieceSize < end;
-       ++entry) {
-    NotifyPart(entry->first, &entry->second, part);
-  }
+  NotifyRange(device, offset, offset + part.bytes->size(), 0, part);
+}
+
+void MissTable::FailPart(uint32_t device, uint64_t begin, uint64_t end, int error) {
+  std::lock_guard lock(mutex_);
+  NotifyRange(device, begin, end, error, {});
 }
 
 void MissTable::WakeDevice(uint32_t device) {
@@ -112,9 +112,8 @@ void MissTable::WakeDevice(uint32_t device) {
   std::vector<uint64_t> uniques;
   for (auto entry = waiting_.lower_bound({device, 0});
        entry != waiting_.end() && entry->first.device == device; ++entry) {
-    std::vector<uint64_t>& waiters = entry->second.uniques;
-    uniques.insert(uniques.end(), waiters.begin(), waiters.end());
-    waiters.clear();
+    for (const Waiter& waiter : entry->second.all) uniques.push_back(waiter.unique);
+    entry->second.all.clear();
   }
   for (uint64_t unique : uniques) MakeReady(unique, 0);
 }
@@ -150,15 +149,15 @@ std::unique_ptr<ParkedRead> MissTable::Take() {
   return read;
 }
 
-PieceBytes MissTable::Find(PieceRef ref) const {
+PieceBytes MissTable::Find(PieceRef ref, uint64_t address, size_t length) const {
   if (!has_spares_.load(std::memory_order_acquire)) return {};
   std::lock_guard lock(mutex_);
-  return FindSpare(ref);
+  return FindSpare(ref, address, length);
 }
 
-PieceBytes MissTable::FindSpare(PieceRef ref) const {
+PieceBytes MissTable::FindSpare(PieceRef ref, uint64_t address, size_t length) const {
   for (const auto& [known, bytes] : spares_) {
-    if (known == ref) return bytes;
+    if (known == ref && bytes.At(address, length) != nullptr) return bytes;
   }
   return {};
 }
@@ -170,7 +169,9 @@ void MissTable::MakeReady(uint64_t unique, int error) {
   // The piece stays asked for: whoever wants it next waits for the same answer.
   for (const MissingPart& part : entry->second->waits_for) {
     auto waiting = waiting_.find(part.ref);
-    if (waiting != waiting_.end()) std::erase(waiting->second.uniques, unique);
+    if (waiting == waiting_.end()) continue;
+    std::erase_if(waiting->second.all,
+                  [&](const Waiter& waiter) { return waiter.unique == unique; });
   }
   entry->second->waits_for.clear();
   ready_.push_back(std::move(entry->second));
@@ -181,9 +182,9 @@ void MissTable::MakeReady(uint64_t unique, int error) {
 void MissTable::Notify(PieceRef ref, int error, const PieceBytes& bytes) {
   auto entry = waiting_.find(ref);
   if (entry == waiting_.end()) return;
-  std::vector<uint64_t> uniques = std::move(entry->second.uniques);
+  std::vector<Waiter> waiters = std::move(entry->second.all);
   waiting_.erase(entry);
-  for (uint64_t unique : uniques) {
+  for (const auto& [unique, begin, end] : waiters) {
     auto parked = parked_.find(unique);
     if (parked == parked_.end()) continue;
     ParkedRead& read = *parked->second;
@@ -193,27 +194,33 @@ void MissTable::Notify(PieceRef ref, int error, const PieceBytes& bytes) {
   }
 }
 
-void MissTable::NotifyPart(PieceRef ref, Waiters* waiters, const PieceBytes& part) {
-  const auto has = [&](uint64_t begin, uint64_t end) {
-    return part.At(begin, static_cast<size_t>(end - begin)) != nullptr;
-  };
+void MissTable::NotifyRange(uint32_t device, uint64_t begin, uint64_t end, int error,
+                            const PieceBytes& bytes) {
+  auto entry = waiting_.lower_bound({device, begin / kPieceSize});
+  while (entry != waiting_.end() && entry->first.device == device &&
+         entry->first.piece * kPieceSize < end) {
+    NotifyPart(entry->first, &entry->second, begin, end, error, bytes);
+    entry = entry->second.all.empty() ? waiting_.erase(entry) : std::next(entry);
+  }
+}
+
+void MissTable::NotifyPart(PieceRef ref, Waiters* waiters, uint64_t begin, uint64_t end,
+                           int error, const PieceBytes& bytes) {
+  const auto is_inside = [&](uint64_t from, uint64_t to) { return from >= begin && to <= end; };
   std::vector<uint64_t> ready;
-  std::erase_if(waiters->uniques, [&](uint64_t unique) {
-    auto parked = parked_.find(unique);
+  std::erase_if(waiters->all, [&](const Waiter& waiter) {
+    if (!is_inside(waiter.begin, waiter.end)) return false;
+    auto parked = parked_.find(waiter.unique);
     if (parked == parked_.end()) return true;
     ParkedRead& read = *parked->second;
-    if (std::erase_if(read.waits_for, [&](const MissingPart& wanted) {
-          return wanted.ref == ref && has(wanted.begin, wanted.end);
-        }) == 0) {
-      return false;
-    }
-    read.held.insert_or_assign(ref, part);
-    if (read.waits_for.empty()) ready.push_back(unique);
+    std::erase_if(read.waits_for, [&](const MissingPart& wanted) { return wanted.ref == ref; });
+    if (bytes.bytes != nullptr) read.held.insert_or_assign(ref, bytes);
+    if (error != 0 || read.waits_for.empty()) ready.push_back(waiter.unique);
     return true;
   });
-  // The piece stays asked for, but whoever wants this stretch of it from now on has to ask.
-  if (has(waiters->begin, waiters->end)) waiters->begin = waiters->end = 0;
-  for (uint64_t unique : ready) MakeReady(unique, 0);
+  // Whoever wants this stretch from now on has to ask.
+  if (is_inside(waiters->begin, waiters->end)) waiters->begin = waiters->end = 0;
+  for (uint64_t unique : ready) MakeReady(unique, error);
 }
 
 }  // namespace ocimount

@@ -64,6 +64,8 @@ class MissTable final : public SparePieces {
   void CompleteWithBytes(PieceRef ref, std::vector<uint8_t> bytes);
   /** Ends the wait of those who want nothing of the pieces but what is given, from an address of the device on. */
   void CompletePart(uint32_t device, uint64_t offset, std::vector<uint8_t> bytes);
+  /** The same where that cannot be had. */
+  void FailPart(uint32_t device, uint64_t begin, uint64_t end, int error);
   /** Makes all ready that wait for a device. */
   void WakeDevice(uint32_t device);
   /** Makes a parked read ready with EINTR; one that is not parked yet will be so when it comes. */
@@ -74,23 +76,33 @@ class MissTable final : public SparePieces {
   void Close();
   /** Waits for a read that is ready. */
   std::unique_ptr<ParkedRead> Take();
-  PieceBytes Find(PieceRef ref) const override;
+  PieceBytes Find(PieceRef ref, uint64_t address, size_t length) const override;
 
  private:
   using Parked = std::unordered_map<uint64_t, std::unique_ptr<ParkedRead>>;
 
-  /** Who waits for a piece that was asked for. */
+  /** Who waits for a piece, and for which addresses in it. */
+  struct Waiter {
+    uint64_t unique = 0;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+  };
+
+  /** Those who wait for a piece that was asked for. */
   struct Waiters {
-    std::vector<uint64_t> uniques;
+    std::vector<Waiter> all;
     /** The stretch that was asked for last and has not come. */
     uint64_t begin = 0;
     uint64_t end = 0;
   };
 
-  PieceBytes FindSpare(PieceRef ref) const;
+  PieceBytes FindSpare(PieceRef ref, uint64_t address, size_t length) const;
   void MakeReady(uint64_t unique, int error);
   void Notify(PieceRef ref, int error, const PieceBytes& bytes);
-  void NotifyPart(PieceRef ref, Waiters* waiters, const PieceBytes& part);
+  void NotifyRange(uint32_t device, uint64_t begin, uint64_t end, int error,
+                   const PieceBytes& bytes);
+  void NotifyPart(PieceRef ref, Waiters* waiters, uint64_t begin, uint64_t end, int error,
+                  const PieceBytes& bytes);
 
   mutable std::mutex mutex_;
   std::condition_variable ready_condition_;

@@ -137,6 +137,30 @@ void PartsOfPieces() {
   CHECK(mount.WaitForEnd());
 }
 
+/** Of those who want different parts of one piece, one that cannot be had is an error to who wants that. */
+void PartThatFails() {
+  Devices devices;
+  devices.specs[1].has_parts = true;
+  TestHandler handler;
+  Mount mount(&devices, &handler);
+  const std::string path = mount.path + "/pieces";
+  handler.Serve([&](const MissRun& miss) {
+    if (miss.begin != 3 * 4096) return;
+    mount.server->FailPart(miss.device, miss.begin, miss.end - miss.begin, -EIO);
+  });
+  Child other({"pread", path, std::to_string(9 * 4096)});
+  while (handler.misses == 0) SleepMs(1);
+  CHECK(Run({"pread", path, std::to_string(3 * 4096)}) == "EIO\n");
+  CHECK(!other.WaitFor(50));
+  // The next one asks again.
+  CHECK(Run({"pread", path, std::to_string(3 * 4096)}) == "EIO\n");
+  auto from = devices.source.begin();
+  mount.server->CompletePart(1, 0, {from, from + 10 * 4096});
+  CHECK_EQ(other.Wait(), 0);
+  CHECK(other.output() == "4096\n");
+  handler.Finish();
+}
+
 /** A run that fails has pieces that came all the same: who waits for those has them. */
 void FailedButThere() {
   Devices devices;
@@ -386,6 +410,7 @@ const std::vector<TestCase> kMissTests = {
     {"others go on while one waits", OthersGoOn},
     {"pieces in memory", BytesInMemory},
     {"parts of pieces", PartsOfPieces},
+    {"a part that fails", PartThatFails},
     {"a miss that fails, of a piece that is there", FailedButThere},
     {"pieces that are punched out under readers", PunchedUnderReaders},
     {"a state byte that lies", LyingState},

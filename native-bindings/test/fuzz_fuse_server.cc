@@ -277,8 +277,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         // Of one piece or of more.
         auto from = Content().begin() + std::min<ptrdiff_t>(data[1] * ptrdiff_t{20000}, kSize);
         ptrdiff_t length = std::min<ptrdiff_t>(data[2] * ptrdiff_t{4112}, Content().end() - from);
-        server->CompletePart(kInPieces, static_cast<uint64_t>(from - Content().begin()),
-                             {from, from + length});
+        auto offset = static_cast<uint64_t>(from - Content().begin());
+        if (data[3] % 4 == 0) {
+          server->FailPart(kInPieces, offset, static_cast<uint64_t>(length), data[3]);
+        } else {
+          server->CompletePart(kInPieces, offset, {from, from + length});
+        }
         break;
       }
     }

@@ -212,8 +212,8 @@ export class PieceFile {
    * Makes pieces ready for native threads: checked and in the file. Gives those that are in memory only. Where what is wanted of
    * them can be had before, it is given then, and the pieces are nothing that anybody waits for.
    *
-   * @throws OcimountError as {@link PieceFile.read}, at once where what is wanted cannot be had; the other pieces are ready or
-   *   being made even then
+   * @throws OcimountError as {@link PieceFile.read}, at once where what is wanted cannot be had; else the other pieces are ready even
+   *   then
    */
   async ensure(
     piece: number,

@@ -135,9 +135,21 @@ export async function verifyBehind(verification: Verification): Promise<Outcome>
   const { rootfs, signal } = verification
   const sinceMs = performance.now()
   const outcome = await verify(verification)
-  if (outcome !== 'stopped')
-    untilQuiet(rootfs.devices, sinceMs, signal).then(releaseMemory, () => undefined)
+  if (outcome !== 'stopped') void releaseWhenQuiet(rootfs, sinceMs, signal)
   return outcome
+}
+
+/** Of readers that never pause. */
+const MOST_PATIENCE_MS = 60_000
+
+async function releaseWhenQuiet(
+  { devices }: Rootfs,
+  sinceMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const either = AbortSignal.any([signal, AbortSignal.timeout(MOST_PATIENCE_MS)])
+  await untilQuiet(devices, sinceMs, either).catch(() => undefined)
+  if (!signal.aborted) releaseMemory()
 }
 
 /** The answer is on its way, and whoever waits for it has the processors first: to begin with, hashing starts a thread. */

@@ -37,7 +37,7 @@ export function serverEnvironment(own: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   }
 }
 
-/** Makes the environment, in the serving process, what its parent's is: other programs that it starts have it too. */
+/** Puts the name back in the serving process, for the programs that it starts. */
 export function restoreEnvironment(env: NodeJS.ProcessEnv): void {
   const extra = env[SET_ASIDE]
   if (extra === undefined) return

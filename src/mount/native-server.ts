@@ -3,7 +3,7 @@
 
 import { constants } from 'node:os'
 import type { Stretch } from '../cache/piece-maker.js'
-import { isOcimountError, messageOf, OcimountError } from '../errors.js'
+import { messageOf, OcimountError } from '../errors.js'
 import type { LayerDevice } from '../layer/device.js'
 import { log } from '../logger.js'
 import {
@@ -56,8 +56,10 @@ export function startServer(
     threads: THREADS,
     devices: first === undefined ? described : [first, ...described],
     onMiss: (number, piece, count, offset, length) => {
-      const wanted = { offset, length }
-      void produce(server, { device: devices[number - firstLayer], number, piece, count, wanted })
+      const index = number - firstLayer
+      const native = described[index]
+      const wanted = native?.kind === 'pieces' && native.hasParts ? { offset, length } : undefined
+      void produce(server, { device: devices[index], number, piece, count, wanted })
     },
     onFault: (number, errno, what) => {
       log.error({ device: number - firstLayer, errno }, `Cannot read a layer: ${what}`)
@@ -99,16 +101,18 @@ interface Miss {
   readonly number: number
   readonly piece: number
   readonly count: number
-  /** What of the pieces somebody waits for; undefined where that was tried. */
+  /** What of the pieces somebody waits for; undefined where they can be had as a whole only. */
   readonly wanted: Stretch | undefined
 }
 
 async function produce(server: FuseServer, miss: Miss): Promise<void> {
   const { device, number, piece, count, wanted } = miss
+  const answer = { isGiven: false }
   try {
     const part = wanted && {
       ...wanted,
       give: (bytes: Buffer) => {
+        answer.isGiven = true
         server.completePart(number, wanted.offset, bytes)
       },
     }
@@ -116,15 +120,20 @@ async function produce(server: FuseServer, miss: Miss): Promise<void> {
     for (const one of unstored) server.completeWithBytes(number, one.piece, one.bytes)
     server.complete(number, piece, count, 0)
   } catch (error) {
-    // Whose registry does not answer has waited long enough.
-    if (count > 1 && !isOcimountError(error, 'REGISTRY_UNAVAILABLE')) {
+    if (answer.isGiven) {
+      log.info({ device: number, piece, why: messageOf(error) }, 'could not fetch what lies beside')
+      return
+    }
+    if (count > 1 && wanted === undefined) {
       // One bad piece must not fail those who wait for the others.
       for (let one = piece; one < piece + count; one++) {
-        void produce(server, { ...miss, piece: one, count: 1, wanted: undefined })
+        void produce(server, { ...miss, piece: one, count: 1 })
       }
       return
     }
     log.error({ device: number, piece }, `Cannot read a layer: ${messageOf(error)}`)
-    server.complete(number, piece, count, errnoOf(error))
+    // Where each has asked for what it wants, others may get theirs.
+    if (wanted === undefined) server.complete(number, piece, count, errnoOf(error))
+    else server.failPart(number, wanted.offset, wanted.length, errnoOf(error))
   }
 }

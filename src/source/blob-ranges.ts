@@ -110,8 +110,12 @@ export class RegistryRanges implements BlobRanges {
         patience.abort()
       }, patienceMs)
     }
-    // Who fills idle time has the time to wait for a turn.
-    if (isUrgent) wait()
+    // Who fills idle time has the time to wait for a turn, until somebody waits for it.
+    const onHurry = (): void => {
+      if (timer === undefined) wait()
+    }
+    if (isUrgent || hurry?.aborted === true) wait()
+    else hurry?.addEventListener('abort', onHurry, { once: true })
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
     try {
       const turn = { isUrgent, bytes: length, hurry, signal: both }
@@ -146,6 +150,7 @@ export class RegistryRanges implements BlobRanges {
       throw givenUp(what, patienceMs, { cause: error, lastAnswer: this.#lastAnswer, done })
     } finally {
       clearTimeout(timer)
+      hurry?.removeEventListener('abort', onHurry)
     }
   }
 }

@@ -67,3 +67,22 @@ t.test('RegistryRanges counts what was sent since somebody waited', async (t) =>
   await Promise.all(reads)
   t.match(ranges.fetched(), { fetchedBytes: 7, requests: 7, demandRequests: 2 })
 })
+
+t.test('RegistryRanges lets nobody wait for a turn longer than for an answer', async (t) => {
+  const ranges = new RegistryRanges({
+    digest: parseDigest(sha256('any')),
+    queue: new RangeQueue(),
+    patienceMs: 200,
+    async *readBlob({ signal }: BlobPart) {
+      await sleep(60_000, undefined, { signal })
+      yield Buffer.alloc(0)
+    },
+  })
+  const hurry = new AbortController()
+  const idle = { attempt: 0, isUrgent: false, signal: undefined, hurry: hurry.signal }
+  const reads = Array.from({ length: 40 }, (_, n) => ranges.read({ offset: n, length: 1 }, idle))
+  await sleep(0)
+  hurry.abort()
+  for (const { status } of await Promise.allSettled(reads)) t.equal(status, 'rejected')
+  t.ok(ranges.fetched().requests <= 12, 'most never had a turn')
+})
