@@ -9,8 +9,11 @@
 //                   tables come. What was tried and gained nothing: JSON.parse() of the entries, 64 kB at a time, and a comparison
 //                   of what JSON.stringify() makes of them for strictness. Since then the addon lists the entries, 0.10 to 0.25 s less
 //                   (src/layer/listed-entries.ts), and zstd's decoder and undici load in 0.07 s less (scripts/bundle.mjs).
-//   import numpy    some 45 misses that follow one another, each 20 ms on the line, 30 ms for 350 kB, some ms to unpack and hash. A
-//                   smaller read-ahead of the kernel gains nothing.
+//   import numpy    some 55 misses that follow one another, each 20 ms on the line and what it asked for; until each was answered by
+//                   itself, and its piece made behind it, 28 ms more for 350 kB. Of the rest most is the processor's: unpacking zstd
+//                   in WebAssembly that is not optimised yet took 1.4 s of a slow run under a profiler, SHA-256 0.5 s, collecting
+//                   garbage 0.4 s. To fetch no more than 192 kB behind what was asked for, and the pieces when readers pause, made
+//                   220 requests of 140 and gained nothing. A smaller read-ahead of the kernel gains nothing.
 //   bytes           the chunks that are read are 16.1 MB (zstd:chunked: 9.7), 1.3 s of the line; the pieces of 1 MiB that they lie in
 //                   26.7 (24.6), and 32 come. Pieces of 256 KiB, with files of one kind side by side, would be 20.9 (16.0).
 
