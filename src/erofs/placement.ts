@@ -113,7 +113,8 @@ class Space {
 
 function placeInode(inode: PlannedInode, space: Space): void {
   const head = INODE_SIZE + (inode.xattrs?.size ?? 0)
-  const tail = inode.chunkCount === 0 ? inode.size % BLOCK_SIZE : 0
+  // An integer of the engine's, also where a size is too large to be one: all places are made of it.
+  const tail = inode.chunkCount === 0 ? (inode.size % BLOCK_SIZE) | 0 : 0
   if (tail > 0) {
     const offset = takeWithTail(inode, head, tail, space)
     if (offset !== undefined) {
@@ -142,14 +143,16 @@ function takeWithTail(
   if (gap !== undefined && inode.size < BLOCK_SIZE) return gap
   // Kernels before 6.12 want the whole of a link in the block of its inode.
   const isLink = (inode.node.mode & S_IFMT) === S_IFLNK
-  const first = alignUp(space.end, INODE_SLOT_SIZE)
-  for (let offset = first; offset < first + BLOCK_SIZE; offset += INODE_SLOT_SIZE) {
-    const fits = isLink
-      ? (offset % BLOCK_SIZE) + head + inode.size <= BLOCK_SIZE
-      : ((offset + head) % BLOCK_SIZE) + tail <= BLOCK_SIZE
-    if (fits) return space.takeAt(offset, head + tail)
+  const [lead, length] = isLink ? [0, head + inode.size] : [head, tail]
+  const fits = (offset: number): boolean => ((offset + lead) % BLOCK_SIZE) + length <= BLOCK_SIZE
+  let offset = alignUp(space.end, INODE_SLOT_SIZE)
+  if (!fits(offset)) {
+    // No place leaves more of a block than the first one where the next block is reached.
+    const left = BLOCK_SIZE - ((offset + lead) % BLOCK_SIZE)
+    offset += alignUp(left, INODE_SLOT_SIZE)
+    if (!fits(offset)) return undefined
   }
-  return undefined
+  return space.takeAt(offset, head + tail)
 }
 
 /** Reserves the whole blocks of a directory or symbolic link: all of its content that is not a tail. */

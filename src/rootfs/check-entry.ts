@@ -3,6 +3,7 @@
 
 import { escapeName, type ByteString } from '../byte-string.js'
 import { MAX_SYMLINK_LENGTH } from '../erofs/format.js'
+import { isPlainPath } from '../layer/clean-path.js'
 import type { TocEntry } from '../layer/toc.js'
 import { entryError, MAX_NAME, MAX_PATH } from './limits.js'
 
@@ -22,7 +23,7 @@ export function checkEntry(entry: TocEntry, layer: number, deviceSize: number): 
 }
 
 function pathProblem({ path, type }: TocEntry): string | undefined {
-  if (path === '') return undefined
+  if (path === '' || isPlainPath(path)) return undefined
   if (path.length >= MAX_PATH) return `its path is longer than ${MAX_PATH - 1} bytes`
   if (path.includes('\0')) return 'its path has a NUL byte'
   for (let start = 0; start <= path.length;) {
