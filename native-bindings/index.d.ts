@@ -116,23 +116,57 @@ export function listTar(options: {
   readonly maxMembers: number
 }): Promise<TarListing>
 
-/** Entries of an eStargz or zstd:chunked table of contents in order, see lazy_listing.h for which. */
-export interface LazyListing {
-  /** Whether there may be more from `next` on, whether the array of entries ends there, or the text is not what this reads. */
-  readonly end: 'more' | 'array-end' | 'strange'
-  readonly next: number
-  /** Where the array begins, behind its bracket; of a listing from 0 on. */
-  readonly arrayAt: number
-  /** Doubles for each entry, in the order of `LazyNumber` there. */
-  readonly numbers: Buffer
+/** How the files of a lazy layer are laid out, and beyond what a table is left to others, see lazy_table.h. */
+export interface LazyLayout {
+  readonly alignment: number
+  readonly large: number
+  readonly pieceSize: number
+  readonly maxDevice: number
+  readonly maxEntries: number
+  readonly maxChunks: number
+  readonly maxChunk: number
+  readonly maxChunkStored: number
+  readonly maxPieceCost: number
+  readonly chunkCost: number
 }
 
-/** Lists entries of a JSON document from its beginning or the `next` of an earlier listing on; never fails. */
-export function listLazyEntries(options: {
+/** The entries of an eStargz or zstd:chunked table of contents and the places of their chunks, see lazy_table.h. */
+export interface LazyTable {
+  /** Where the array of entries is in the document, without its brackets. */
+  readonly arrayAt: number
+  readonly arrayEnd: number
+  readonly deviceSize: number
+  /** Doubles for each entry, in the order of `LazyNumber` there. */
+  readonly numbers: Buffer
+  /** Name and target of each in turn, ASCII. */
+  readonly names: Buffer
+  /** Doubles of each segment of a file with holes: file offset, device offset, length. */
+  readonly segments: Buffer
+  /** Those of src/layer/chunk-table.ts. */
+  readonly records: Buffer
+}
+
+/**
+ * Reads a table of contents, whose bytes have to stay as they are until then; resolves with undefined where it is not as its writers
+ * write it, or goes beyond a limit.
+ */
+export function readLazyTable(options: {
   readonly json: Uint8Array
-  readonly start: number
-  readonly maxEntries: number
-}): LazyListing
+  readonly layout: LazyLayout
+  /** Whether a chunk is unpacked from the beginning of what holds it alone, as of gzip. */
+  readonly endsEarly: boolean
+  readonly blobSize: number
+  readonly contentEnd: number
+  /** A file behind all that are listed; its SHA-256 in hex digits. */
+  readonly unlisted:
+    | {
+        readonly compressedOffset: number
+        readonly innerOffset: number
+        readonly size: number
+        readonly sha256: string
+      }
+    | undefined
+}): Promise<LazyTable | undefined>
 
 /** How a server gets at the bytes of a device. All devices read as zeros between `size` and the next 4096. */
 export type NativeDevice =

@@ -17,7 +17,8 @@ export type {
   GzipIndexOptions,
   GzipIndexResult,
   HashName,
-  LazyListing,
+  LazyLayout,
+  LazyTable,
   NativeDevice,
   TarListing,
 } from '../native-bindings/index.js'

@@ -39,7 +39,7 @@ NAPI_MODULE_INIT() {
   ocimount::ExportFuseServer(env, exports);
   ocimount::ExportGzipFill(env, exports);
   ocimount::ExportGzipIndex(env, exports);
-  ocimount::ExportLazyListing(env, exports);
+  ocimount::ExportLazyTable(env, exports);
   ocimount::ExportTar(env, exports);
   ocimount::ExportWatch(env, exports);
   return exports;

@@ -20,7 +20,7 @@ void ExportProcess(napi_env env, napi_value exports);
 void ExportFuseServer(napi_env env, napi_value exports);
 void ExportGzipFill(napi_env env, napi_value exports);
 void ExportGzipIndex(napi_env env, napi_value exports);
-void ExportLazyListing(napi_env env, napi_value exports);
+void ExportLazyTable(napi_env env, napi_value exports);
 void ExportTar(napi_env env, napi_value exports);
 void ExportWatch(napi_env env, napi_value exports);
 

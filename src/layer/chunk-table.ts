@@ -22,8 +22,8 @@ export const MAX_CHUNK = 64 * 1024 * 1024
 /** The most bytes that may have to be fetched for one. */
 export const MAX_CHUNK_STORED = MAX_CHUNK + MAX_CHUNK / 32
 /** The most that has to be unpacked for one piece, each chunk of it counted as so many bytes more. */
-const MAX_PIECE_COST = 4 * MAX_CHUNK
-const CHUNK_COST = 32 * 1024
+export const MAX_PIECE_COST = 4 * MAX_CHUNK
+export const CHUNK_COST = 32 * 1024
 
 /** A stretch of the device that is fetched and verified as a whole. */
 export interface Chunk {

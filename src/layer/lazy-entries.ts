@@ -6,7 +6,7 @@ import { OcimountError } from '../errors.js'
 import { foldCase } from '../image/field-reader.js'
 import type { JsonObject, JsonValue } from '../image/json.js'
 import { quote } from '../image/quote.js'
-import type { Timestamp } from '../tar/entry.js'
+import type { TarEntry, TarEntryType, Timestamp } from '../tar/entry.js'
 
 /** One entry; absent fields are 0 or empty. */
 export interface LazyEntry {
@@ -64,6 +64,52 @@ export function readLazyEntry(value: JsonValue): LazyEntry {
     chunkType: textOf(fields, 'chunkType'),
   }
 }
+
+/**
+ * Makes an entry as of a tar, with its content from `dataOffset` of the device on.
+ *
+ * @throws OcimountError `LAYER_CORRUPT` for an unknown type
+ */
+export function toTarEntry(
+  entry: LazyEntry,
+  dataOffset: number,
+  sparse: TarEntry['sparse'],
+): TarEntry {
+  const type = TYPES.get(entry.type)
+  if (type === undefined) throw unusable(entry.name, 'it is of an unknown type')
+  const isDevice = type === 'char' || type === 'block'
+  return {
+    path: entry.name,
+    type,
+    mode: entry.mode & PERMISSIONS,
+    uid: entry.uid,
+    gid: entry.gid,
+    mtime: entry.modtime,
+    size: type === 'file' ? entry.size : 0,
+    headerOffset: dataOffset,
+    dataOffset,
+    linkTarget: type === 'symlink' || type === 'hardlink' ? entry.linkName : NO_NAME,
+    devMajor: isDevice ? entry.devMajor : 0,
+    devMinor: isDevice ? entry.devMinor : 0,
+    xattrs: entry.xattrs,
+    sparse,
+  }
+}
+
+export const NO_NAME = '' as ByteString
+/** Some writers have the type among the bits, as stat(2) does. */
+export const PERMISSIONS = 0o7777
+const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
+  ['reg', 'file'],
+  ['dir', 'directory'],
+  ['symlink', 'symlink'],
+  ['hardlink', 'hardlink'],
+  ['char', 'char'],
+  ['block', 'block'],
+  ['fifo', 'fifo'],
+])
+/** By the number that the addon has for them (`LazyType` of native-bindings/src/lazy_entry.h); none for a chunk. */
+export const LISTED_TYPES: readonly (TarEntryType | undefined)[] = [undefined, ...TYPES.values()]
 
 /** Makes the error for an entry that cannot be used. */
 export function unusable(name: string, why: string): OcimountError {

@@ -14,13 +14,8 @@ import type { LazyIndex, TocPosition } from '../image/lazy-index.js'
 import { TarParser } from '../tar/parser.js'
 import type { TarEntry } from '../tar/entry.js'
 import type { BlobRanges } from './layer-blob.js'
-import {
-  MAX_TOC_JSON,
-  readLazyToc,
-  type LazyBlob,
-  type LazyContents,
-  type UnlistedFile,
-} from './lazy-toc.js'
+import type { LazyBlob, UnlistedFile } from './lazy-layout.js'
+import { MAX_TOC_JSON, readLazyToc, type LazyContents } from './lazy-toc.js'
 import { LONGEST_FOOTER, parseStargzFooter } from './stargz-footer.js'
 
 /** A blob that has a table of contents. */
@@ -65,7 +60,7 @@ export async function readLazyIndex(
       if (!isOcimountError(error, 'DIGEST_MISMATCH', ...UNUSABLE)) throw error
       return get(1)
     })
-    return readLazyToc(json, { ...facts, digest: blob.digest, size: blob.size }, file)
+    return await readLazyToc(json, { ...facts, digest: blob.digest, size: blob.size }, file)
   } catch (error) {
     refuseWhole(error)
     if (!isOcimountError(error, ...UNUSABLE)) throw error
@@ -131,7 +126,7 @@ const UNUSABLE = [
 const MAX_TOC_STORED = 64 * 1024 * 1024
 /** What is asked for at once with the footer: the table of a small layer lies in it. */
 const TAIL = 64 * 1024
-const TOC_NAME = 'stargz.index.json'
+const TOC_NAME = 'stargz.index.json' as ByteString
 
 /** Asks for a stretch of the blob. */
 type Ask = (offset: number, length: number) => Promise<Buffer>
@@ -156,9 +151,15 @@ async function getStargz(blob: IndexedBlob, ask: Ask): Promise<VerifiedToc> {
   const missing = nextPart(blob.index, size, tail)
   const front = missing === undefined ? Buffer.alloc(0) : await ask(missing.offset, missing.length)
   const rest = tail.subarray(Math.max(0, tocOffset - part.offset), tail.length - footerSize)
-  const { json, file } = await unpackMember(Buffer.concat([front, rest]), tocOffset)
+  const { json, innerOffset } = await unpackMember(Buffer.concat([front, rest]))
   verify(blob, json)
-  return { json, file, facts: { compression: 'gzip', contentEnd: tocOffset } }
+  const entry = { path: TOC_NAME, size: json.length }
+  const sha256 = sha256Of(json, blob.index.tocDigest)
+  return {
+    json,
+    file: { entry, compressedOffset: tocOffset, innerOffset, sha256 },
+    facts: { compression: 'gzip', contentEnd: tocOffset },
+  }
 }
 
 async function getZstd(blob: IndexedBlob, place: TocPosition, ask: Ask): Promise<VerifiedToc> {
@@ -181,14 +182,17 @@ function verify({ index: { tocDigest }, digest }: IndexedBlob, bytes: Buffer): v
   throw digestMismatch(`the table of contents of blob ${digest}`, tocDigest, actual)
 }
 
+/** In hex digits; as a rule it has just been compared. */
+function sha256Of(bytes: Buffer, verified: Digest): string {
+  const [algorithm = '', hex = ''] = verified.split(':')
+  return algorithm === 'sha256' ? hex : createHash('sha256').update(bytes).digest('hex')
+}
+
 /** A frame that decoders step over; positions are those of what it holds. */
 const SKIPPABLE_HEADER = 8
 
 /** Unpacks the member: a tar of one file, whose header every writer makes in the same way. */
-async function unpackMember(
-  packed: Buffer,
-  compressedOffset: number,
-): Promise<{ json: Buffer; file: UnlistedFile }> {
+async function unpackMember(packed: Buffer): Promise<{ json: Buffer; innerOffset: number }> {
   const chunks: Buffer[] = []
   const maxOutput = MAX_TOC_JSON
   const what = 'the table of contents'
@@ -205,13 +209,7 @@ async function unpackMember(
     throw new NotLazyError('its table of contents is not stored as eStargz has it')
   }
   const innerOffset = entry.dataOffset
-  const json = bytes.subarray(innerOffset, innerOffset + entry.size)
-  const sha256 = createHash('sha256').update(json).digest('hex')
-  const path = TOC_NAME as ByteString
-  return {
-    json,
-    file: { entry: { path, size: json.length }, compressedOffset, innerOffset, sha256 },
-  }
+  return { json: bytes.subarray(innerOffset, innerOffset + entry.size), innerOffset }
 }
 
 /** The header is covered by no digest: what it could say besides the usual would have to be believed. */
