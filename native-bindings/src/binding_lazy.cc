@@ -12,21 +12,18 @@
 namespace ocimount {
 namespace {
 
-/** What the cores count in 64 bits and add to each other. */
-constexpr double kMaxBytes = 1L << 50;
-
 LazyLayout LayoutOf(const Fields& fields) {
-  LazyLayout layout = {.alignment = fields.Unsigned("alignment", kMaxBytes),
-                       .large = fields.Unsigned("large", kMaxBytes),
-                       .piece_size = fields.Unsigned("pieceSize", kMaxBytes),
-                       .max_device = fields.Unsigned("maxDevice", kMaxBytes),
+  LazyLayout layout = {.alignment = fields.Unsigned("alignment"),
+                       .large = fields.Unsigned("large"),
+                       .piece_size = fields.Unsigned("pieceSize"),
+                       .max_device = fields.Unsigned("maxDevice"),
                        .max_entries = fields.Unsigned("maxEntries"),
                        .max_chunks = fields.Unsigned("maxChunks"),
                        // Lengths have 32 bits in a record.
                        .max_chunk = fields.Unsigned("maxChunk", 1 << 30),
                        .max_chunk_stored = fields.Unsigned("maxChunkStored", 1 << 30),
-                       .max_piece_cost = fields.Unsigned("maxPieceCost", kMaxBytes),
-                       .chunk_cost = fields.Unsigned("chunkCost", kMaxBytes)};
+                       .max_piece_cost = fields.Unsigned("maxPieceCost"),
+                       .chunk_cost = fields.Unsigned("chunkCost")};
   // Divided by.
   layout.alignment = std::max(layout.alignment, uint64_t{1});
   layout.piece_size = std::max(layout.piece_size, uint64_t{1});
@@ -38,9 +35,9 @@ std::optional<LazyUnlisted> UnlistedOf(napi_env env, const Fields& fields) {
   napi_typeof(env, fields.Value("unlisted"), &type);
   if (type == napi_undefined) return std::nullopt;
   const Fields file = fields.Object("unlisted");
-  LazyUnlisted unlisted = {.offset = file.Unsigned("compressedOffset", kMaxBytes),
-                           .inner_offset = file.Unsigned("innerOffset", kMaxBytes),
-                           .size = file.Unsigned("size", kMaxBytes),
+  LazyUnlisted unlisted = {.offset = file.Unsigned("compressedOffset"),
+                           .inner_offset = file.Unsigned("innerOffset"),
+                           .size = file.Unsigned("size"),
                            .sha256 = file.Text("sha256")};
   const bool is_digest = unlisted.sha256.size() == 64 &&
                          unlisted.sha256.find_first_not_of("0123456789abcdef") == std::string::npos;
@@ -60,8 +57,8 @@ napi_value ReadLazyTableWrapper(napi_env env, napi_callback_info info) {
       .json = {reinterpret_cast<const char*>(json.data), json.length},
       .layout = LayoutOf(fields.Object("layout")),
       .ends_early = fields.Flag("endsEarly"),
-      .blob_size = fields.Unsigned("blobSize", kMaxBytes),
-      .content_end = fields.Unsigned("contentEnd", kMaxBytes),
+      .blob_size = fields.Unsigned("blobSize"),
+      .content_end = fields.Unsigned("contentEnd"),
       .unlisted = UnlistedOf(env, fields)};
   if (IsThrown(env)) return nullptr;
   auto task = std::make_unique<Task>();

@@ -1,6 +1,6 @@
 // Lays out the files of an eStargz or zstd:chunked table of contents in a device, and makes the records of their chunks. It only goes
-// ahead of src/layer/lazy-toc.ts, which says how that is done and what is wrong with a table: one that is not as its writers write it, or
-// that goes beyond a limit, is left to that whole.
+// ahead of src/layer/lazy-toc.ts, which says how that is done and what is wrong with a table: one that is not as its writers write it, of
+// which too much is to be read as JSON, or that goes beyond a limit, is left to that whole.
 
 #ifndef OCIMOUNT_LAZY_TABLE_H_
 #define OCIMOUNT_LAZY_TABLE_H_

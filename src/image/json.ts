@@ -26,6 +26,8 @@ export interface JsonLimits {
   readonly maxSize?: number
   /** Arrays and objects inside one another. */
   readonly maxDepth?: number
+  /** Of a text out of another one: how many arrays and objects it lies in. */
+  readonly outerDepth?: number
   /** Values of every kind in the whole document; each element that {@link JsonItems} takes is counted by itself. */
   readonly maxValues?: number
 }
@@ -70,6 +72,7 @@ class JsonReader {
   readonly #text: string
   readonly #what: string
   readonly #maxDepth: number
+  readonly #outerDepth: number
   readonly #maxValues: number
   readonly #items: JsonItems | undefined
   readonly #open: Container[] = []
@@ -82,6 +85,7 @@ class JsonReader {
     this.#text = text
     this.#what = what
     this.#maxDepth = limits.maxDepth ?? MAX_DEPTH
+    this.#outerDepth = limits.outerDepth ?? 0
     this.#maxValues = limits.maxValues ?? MAX_VALUES
     this.#items = items
   }
@@ -124,7 +128,7 @@ class JsonReader {
   }
 
   #openContainer(value: Container['value'], end: string): JsonValue | undefined {
-    if (this.#open.length >= this.#maxDepth) {
+    if (this.#open.length + this.#outerDepth >= this.#maxDepth) {
       throw exceeded(this.#what, `it nests deeper than ${this.#maxDepth}`)
     }
     this.#position++

@@ -69,10 +69,14 @@ function takeListed(
   unlisted: UnlistedFile | undefined,
 ): LazyContents {
   const entries = new EntryCollector()
-  const firstEnd = takeEntries((entry) => {
-    entries.add(entry)
-  })
-  checkDocument(parseJson(rest, `${WHAT} without its entries`, LIMITS))
+  const firstEnd = takeEntries(
+    (entry) => {
+      entries.add(entry)
+    },
+    () => {
+      checkDocument(parseJson(rest, `${WHAT} without its entries`, LIMITS))
+    },
+  )
   if (unlisted !== undefined) {
     entries.addUnlisted(unlisted, chunkAt({ records }, chunkCount({ records }) - 1).deviceOffset)
   }

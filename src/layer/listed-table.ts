@@ -36,11 +36,11 @@ export interface ListedTable extends Pick<LazyTable, 'deviceSize' | 'records'> {
   /** The document without its entries. */
   readonly rest: Buffer
   /**
-   * Calls `deliver` for each entry in order, and gives where the files end that are to be fetched first.
+   * Calls `deliver` for each entry in order, `checkRest` when all were read, and gives where the files end that are to be fetched first.
    *
-   * @throws OcimountError as parseJson() and readLazyEntry(), and what `deliver` throws
+   * @throws OcimountError as parseJson() and readLazyEntry(), and what these throw
    */
-  readonly takeEntries: (deliver: (entry: TarEntry) => void) => number
+  readonly takeEntries: (deliver: (entry: TarEntry) => void, checkRest: () => void) => number
 }
 
 /** Reads a table; undefined where the addon is missing or leaves it to others, who then find out what is wrong with it. */
@@ -61,7 +61,7 @@ export async function readListedTable(
   return {
     ...{ deviceSize, records },
     rest: Buffer.concat([json.subarray(0, arrayAt), json.subarray(arrayEnd)]),
-    takeEntries: (deliver) => takeEntries(table, json, deliver),
+    takeEntries: (deliver, checkRest) => takeEntries({ table, json, deliver, checkRest }),
   }
 }
 
@@ -73,7 +73,17 @@ export const LAYOUT = {
   ...{ maxPieceCost: MAX_PIECE_COST, chunkCost: CHUNK_COST },
 }
 
-function takeEntries(table: LazyTable, json: Buffer, deliver: (entry: TarEntry) => void): number {
+function takeEntries({
+  table,
+  json,
+  deliver,
+  checkRest,
+}: {
+  readonly table: LazyTable
+  readonly json: Buffer
+  readonly deliver: (entry: TarEntry) => void
+  readonly checkRest: () => void
+}): number {
   const numbers = doublesOf(table.numbers)
   const segments = doublesOf(table.segments)
   const names = table.names.toString('latin1')
@@ -97,7 +107,7 @@ function takeEntries(table: LazyTable, json: Buffer, deliver: (entry: TarEntry) 
     segmentAt += 3 * Math.max(0, count)
     return count < 0 ? undefined : segmentsOf(segments.subarray(begin, segmentAt))
   }
-  // Who reads the document itself has a file when its last chunk is there, and something else behind that.
+  // Who reads the document itself has a file when its last chunk is there, and something else or the end of the document behind that.
   let file: TarEntry | undefined
   for (; at < numbers.length; at += ENTRY_NUMBERS) {
     const isLeft = number(AT.textLength) > 0
@@ -134,6 +144,7 @@ function takeEntries(table: LazyTable, json: Buffer, deliver: (entry: TarEntry) 
     if (file === undefined) deliver(entry)
     else if (entry.path === LANDMARK) firstEnd = dataOffset
   }
+  checkRest()
   if (file !== undefined) deliver(file)
   return firstEnd
 }
@@ -146,7 +157,8 @@ function small(number: number): number {
 
 function readText(json: Buffer, at: number, length: number): LazyEntry {
   const what = `the entry at byte ${at} of the table of contents`
-  return readLazyEntry(parseJson(json.subarray(at, at + length), what, { maxSize: length }))
+  const limits = { maxSize: length, outerDepth: OUTER_DEPTH }
+  return readLazyEntry(parseJson(json.subarray(at, at + length), what, limits))
 }
 
 function segmentsOf(numbers: Float64Array): DataSegment[] {
@@ -158,9 +170,13 @@ function segmentsOf(numbers: Float64Array): DataSegment[] {
   return segments
 }
 
+/** A copy: the bytes may lie anywhere in what Node.js has many in. */
 function doublesOf({ buffer, byteOffset, length }: Buffer): Float64Array {
-  return new Float64Array(buffer, byteOffset, length / Float64Array.BYTES_PER_ELEMENT)
+  return new Float64Array(buffer.slice(byteOffset, byteOffset + length))
 }
+
+/** The document and the array of entries. */
+const OUTER_DEPTH = 2
 
 const ENTRY_NUMBERS = 15
 /** Where they are among those of an entry. */
