@@ -54,6 +54,8 @@ const work = mkdtempSync('/var/tmp/ocimount-bench-')
 // What is mounted is known to this run alone.
 process.env.OCIMOUNT_RUNTIME_DIR = join(work, 'run')
 process.env.OCIMOUNT_DATA_DIR = join(work, 'data')
+// Node.js would read these before anything else, which of a distribution's bundle takes 0.1 s at each start; nothing here speaks TLS.
+delete process.env.NODE_EXTRA_CA_CERTS
 const ocimount = new Ocimount(work)
 process.on('exit', () => {
   for (const path of mountsBelow(work)) spawnSync('umount', ['-l', path], { stdio: 'ignore' })

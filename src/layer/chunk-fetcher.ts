@@ -30,6 +30,7 @@ const packedBytes = new ByteBudget(128 * 1024 * 1024)
 
 export interface FetchChunksOptions {
   readonly isUrgent: boolean
+  readonly isLikely?: boolean | undefined
   readonly signal: AbortSignal
 }
 

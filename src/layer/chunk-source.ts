@@ -35,6 +35,8 @@ export class ChunkSource implements PieceSource {
   readonly #ending = new AbortController()
   #loaded: Promise<Loaded> | undefined
   #ready: Loaded | undefined
+  /** Pieces that were read first in earlier runs. */
+  #likely: ReadonlySet<number> = new Set()
 
   constructor(parts: ChunkSourceParts) {
     this.#parts = parts
@@ -52,7 +54,8 @@ export class ChunkSource implements PieceSource {
     const count = wanted.pieceDigests.length / PIECE_DIGEST_SIZE
     if (isUrgent) this.#parts.profile.note(firstPiece, count)
     const end = Math.min(start + count * PIECE_SIZE, deviceSize)
-    const bytes = await this.#bytesOf({ table, fetcher }, start, end, isUrgent)
+    const isLikely = this.#likely.has(firstPiece)
+    const bytes = await this.#bytesOf({ table, fetcher }, { start, end, isUrgent, isLikely })
     const pieceDigests = digestsOf(bytes)
     const writeFailure = dataFd < 0 ? undefined : await writeAll(dataFd, bytes, start)
     return { bytes, writeFailure, pieceDigests }
@@ -70,7 +73,7 @@ export class ChunkSource implements PieceSource {
     const rest = packedLength(table, whole) - packedLength(table, chunksIn(table, offset, end))
     if (rest < WORTH_WAITING) return undefined
     this.#parts.profile.note(firstPiece, pieces)
-    const bytes = this.#bytesOf(loaded, offset, end, true)
+    const bytes = this.#bytesOf(loaded, { start: offset, end, isUrgent: true })
     // Whoever waits gets the error, and by then nobody may.
     bytes.catch(() => undefined)
     return { bytes }
@@ -80,9 +83,9 @@ export class ChunkSource implements PieceSource {
   async firstPieces(): Promise<readonly FirstPiece[]> {
     const known = await this.#parts.profile.load()
     const { table } = await this.#load()
-    const isKnown = new Set(known.map(({ piece }) => piece))
+    this.#likely = new Set(known.map(({ piece }) => piece))
     const marked = Array.from({ length: pieceCount(table.firstEnd) }, (_, piece) => piece)
-    const rest = marked.filter((piece) => !isKnown.has(piece))
+    const rest = marked.filter((piece) => !this.#likely.has(piece))
     return [...known, ...rest.map((piece) => ({ piece, atMs: Infinity }))]
   }
 
@@ -121,15 +124,10 @@ export class ChunkSource implements PieceSource {
     await this.#loaded?.catch(() => undefined)
   }
 
-  async #bytesOf(
-    { table, fetcher }: Loaded,
-    start: number,
-    end: number,
-    isUrgent: boolean,
-  ): Promise<Buffer> {
+  async #bytesOf({ table, fetcher }: Loaded, { start, end, ...how }: WantedBytes): Promise<Buffer> {
     const bytes = Buffer.alloc(end - start)
     const { first, behind } = chunksIn(table, start, end)
-    const options = { isUrgent, signal: this.#ending.signal }
+    const options = { ...how, signal: this.#ending.signal }
     await fetcher.get(first, behind, options, (chunk, content) => {
       const from = Math.max(start, chunk.deviceOffset)
       const to = Math.min(end, chunk.deviceOffset + chunk.length)
@@ -151,6 +149,13 @@ export class ChunkSource implements PieceSource {
       })
     return this.#loaded
   }
+}
+
+interface WantedBytes {
+  readonly start: number
+  readonly end: number
+  readonly isUrgent: boolean
+  readonly isLikely?: boolean
 }
 
 interface Loaded {

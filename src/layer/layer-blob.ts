@@ -38,6 +38,8 @@ export interface RangeOptions {
   readonly attempt: number
   /** Whether somebody waits for it: such a request is never behind one that nobody waits for. */
   readonly isUrgent: boolean
+  /** Whether somebody is likely to wait for it soon. */
+  readonly isLikely?: boolean | undefined
   /** Aborted when somebody begins to wait for what nobody waited for. */
   readonly hurry?: AbortSignal | undefined
   /** Called as bytes come in: of those that are given in the end, the first `length` are there. */

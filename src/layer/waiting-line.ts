@@ -1,8 +1,10 @@
-// A line of those who wait for a place. Who is waited for goes first, and everybody may leave.
+// A line of those who wait for a place. Who is waited for goes first, then who is likely to be, and everybody may leave.
 
 /** How somebody waits. */
 export interface Turn {
   readonly isUrgent: boolean
+  /** Whether somebody is likely to wait for it soon. */
+  readonly isLikely?: boolean | undefined
   /** Makes it urgent when it is aborted. */
   readonly hurry?: AbortSignal | undefined
   /** Gives up the place when it is aborted. */
@@ -12,6 +14,7 @@ export interface Turn {
 /** Who wants a place. */
 export interface Waiting {
   readonly isUrgent: boolean
+  readonly isLikely: boolean
   /** What it takes, as the owner of the line counts. */
   readonly size: number
 }
@@ -35,7 +38,7 @@ export class WaitingLine {
    *
    * @throws the reason of the signal
    */
-  wait({ isUrgent, hurry, signal }: Turn, size: number): Promise<boolean> {
+  wait({ isUrgent, isLikely = false, hurry, signal }: Turn, size: number): Promise<boolean> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted()
       const onHurry = (): void => {
@@ -54,7 +57,7 @@ export class WaitingLine {
         this.next()
       }
       const entry: Entry = {
-        ...{ size, isUrgent: isUrgent || hurry?.aborted === true },
+        ...{ size, isLikely, isUrgent: isUrgent || hurry?.aborted === true },
         start: () => {
           leave()
           resolve(entry.isUrgent)
@@ -70,10 +73,9 @@ export class WaitingLine {
   /** Lets in whoever may come in now. Called by the owner when a place was given back. */
   next(): void {
     for (;;) {
-      const index = Math.max(
-        0,
-        this.#entries.findIndex(({ isUrgent }) => isUrgent),
-      )
+      const urgent = this.#entries.findIndex(({ isUrgent }) => isUrgent)
+      const likely = this.#entries.findIndex(({ isLikely }) => isLikely)
+      const index = urgent >= 0 ? urgent : Math.max(0, likely)
       const first = this.#entries[index]
       if (first === undefined || !this.#admit(first)) return
       this.#entries.splice(index, 1)

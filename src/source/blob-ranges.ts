@@ -98,7 +98,7 @@ export class RegistryRanges implements BlobRanges {
 
   async #read(
     { offset, length }: Stretch,
-    { signal, attempt, isUrgent, hurry, onArrived }: RangeOptions,
+    { signal, attempt, isUrgent, isLikely, hurry, onArrived }: RangeOptions,
   ): Promise<Buffer> {
     const { digest, readBlob, queue, patienceMs } = this.#parts
     const patience = new AbortController()
@@ -118,7 +118,7 @@ export class RegistryRanges implements BlobRanges {
     else hurry?.addEventListener('abort', onHurry, { once: true })
     const both = AbortSignal.any([patience.signal, ...(signal === undefined ? [] : [signal])])
     try {
-      const turn = { isUrgent, bytes: length, hurry, signal: both }
+      const turn = { isUrgent, isLikely, bytes: length, hurry, signal: both }
       return await queue.run(turn, async (isAwaited, onBytes) => {
         wait()
         this.#requests++

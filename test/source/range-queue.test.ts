@@ -7,7 +7,7 @@ const never = new AbortController().signal
 function worker(
   queue: RangeQueue,
   isUrgent: boolean,
-  options: { hurry?: AbortSignal; signal?: AbortSignal; bytes?: number } = {},
+  options: { hurry?: AbortSignal; signal?: AbortSignal; bytes?: number; isLikely?: boolean } = {},
 ): {
   hasBegun: boolean
   end: () => void
@@ -114,6 +114,27 @@ t.test('RangeQueue keeps it also for what somebody begins to wait for on its way
   t.equal(behind.hasBegun, true, 'nothing is left of them')
   behind.end()
   await behind.done
+})
+
+t.test('RangeQueue has what is likely to be waited for go on meanwhile', async (t) => {
+  const queue = new RangeQueue()
+  const urgent = worker(queue, true, { bytes: 1_000_000 })
+  const idle = worker(queue, false)
+  const likely = Array.from({ length: 6 }, () => worker(queue, false, { isLikely: true }))
+  await turns()
+  t.strictSame(
+    [urgent, idle, ...likely].map(({ hasBegun }) => hasBegun),
+    [true, false, true, true, true, true, true, false],
+    'in front of who came before and is not, in all places but one',
+  )
+  urgent.end()
+  await turns()
+  t.equal(likely[5]?.hasBegun, false, 'that one is kept')
+  const second = worker(queue, true)
+  await turns()
+  t.equal(second.hasBegun, true)
+  for (const { end } of [idle, ...likely, second]) end()
+  await Promise.all([urgent, idle, ...likely, second].map(({ done }) => done))
 })
 
 t.test('RangeQueue forgets who gives up', async (t) => {
