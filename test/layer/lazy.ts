@@ -69,6 +69,7 @@ export class MemoryRanges implements BlobRanges {
     offset: number
     length: number
     isUrgent: boolean
+    isLikely: boolean
     hurry?: AbortSignal | undefined
   }[] = []
   running = 0
@@ -95,9 +96,9 @@ export class MemoryRanges implements BlobRanges {
 
   async read(
     { offset, length }: { offset: number; length: number },
-    { signal, attempt, isUrgent, hurry, onArrived }: RangeOptions,
+    { signal, attempt, isUrgent, isLikely = false, hurry, onArrived }: RangeOptions,
   ): Promise<Buffer> {
-    this.asked.push({ offset, length, isUrgent, hurry })
+    this.asked.push({ offset, length, isUrgent, isLikely, hurry })
     this.mostRunning = Math.max(this.mostRunning, ++this.running)
     await new Promise((resolve) => setTimeout(resolve, 1))
     this.running--

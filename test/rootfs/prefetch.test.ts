@@ -96,6 +96,11 @@ t.test(
       asked.some(({ isUrgent }) => isUrgent),
       'nobody had to wait for them',
     )
+    t.strictSame(
+      asked.map(({ isLikely }) => isLikely),
+      [true, true, false],
+      'what was read goes on while somebody waits, what its maker marked does not',
+    )
   },
 )
 
