@@ -12,7 +12,7 @@ import type { Rootfs } from './build-rootfs.js'
 /** `profile`: what is likely to be read first at once, the rest when it is quiet; `all`: the rest at once too. */
 export type PrefetchMode = 'none' | 'profile' | 'all'
 
-/** Requests at a time, as many as may run without anybody waiting for them, each for so many pieces. */
+/** Requests at a time, as many as run of what is likely to be waited for, each for so many pieces. */
 const WORKERS = 5
 const RUN = 2
 /** Without a reader that had to wait. */
