@@ -65,20 +65,13 @@ export function readLazyEntry(value: JsonValue): LazyEntry {
   }
 }
 
-/** What is said of an entry besides its content. */
-export type LazyAttributes = Pick<
-  LazyEntry,
-  | ('name' | 'type' | 'size' | 'modtime' | 'linkName' | 'mode' | 'uid' | 'gid')
-  | ('devMajor' | 'devMinor' | 'xattrs')
->
-
 /**
  * Makes an entry as of a tar, with its content from `dataOffset` of the device on.
  *
  * @throws OcimountError `LAYER_CORRUPT` for an unknown type
  */
 export function toTarEntry(
-  entry: LazyAttributes,
+  entry: LazyEntry,
   dataOffset: number,
   sparse: TarEntry['sparse'],
 ): TarEntry {
@@ -105,7 +98,7 @@ export function toTarEntry(
 
 export const NO_NAME = '' as ByteString
 /** Some writers have the type among the bits, as stat(2) does. */
-const PERMISSIONS = 0o7777
+export const PERMISSIONS = 0o7777
 const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['reg', 'file'],
   ['dir', 'directory'],
@@ -115,6 +108,8 @@ const TYPES: ReadonlyMap<string, TarEntryType> = new Map([
   ['block', 'block'],
   ['fifo', 'fifo'],
 ])
+/** By the number that the addon has for them (`LazyType` of native-bindings/src/lazy_entry.h); none for a chunk. */
+export const LISTED_TYPES: readonly (TarEntryType | undefined)[] = [undefined, ...TYPES.values()]
 
 /** Makes the error for an entry that cannot be used. */
 export function unusable(name: string, why: string): OcimountError {

@@ -14,7 +14,14 @@ import { loadNative, type LazyTable } from '../native.js'
 import type { DataSegment, TarEntry, Timestamp } from '../tar/entry.js'
 import { DEFAULT_MAX_ENTRIES } from '../tar/limits.js'
 import { CHUNK_COST, MAX_CHUNK, MAX_CHUNK_STORED, MAX_PIECE_COST } from './chunk-table.js'
-import { readLazyEntry, toTarEntry, type LazyEntry } from './lazy-entries.js'
+import {
+  LISTED_TYPES,
+  NO_NAME,
+  PERMISSIONS,
+  readLazyEntry,
+  toTarEntry,
+  type LazyEntry,
+} from './lazy-entries.js'
 import {
   ALIGNMENT,
   LANDMARK,
@@ -105,27 +112,34 @@ function takeEntries({
   for (; at < numbers.length; at += ENTRY_NUMBERS) {
     const isLeft = number(AT.textLength) > 0
     const left = isLeft ? readText(json, number(AT.textAt), number(AT.textLength)) : undefined
-    const type = TYPE_NAMES[number(AT.type)] ?? ''
-    // It has no more to say.
-    if (type === 'chunk') continue
+    const type = LISTED_TYPES[number(AT.type)]
+    // A chunk has no more to say.
+    if (type === undefined) continue
     if (file !== undefined) deliver(file)
     const dataOffset = number(AT.dataOffset)
-    const name = takeText(AT.nameLength)
-    const linkName = takeText(AT.linkLength)
-    const attributes = left ?? {
-      name,
-      type,
-      linkName,
-      xattrs: undefined,
-      size: number(AT.size),
-      modtime: takeTime(number(AT.seconds), number(AT.nanoseconds)),
-      mode: number(AT.mode),
-      uid: number(AT.uid),
-      gid: number(AT.gid),
-      devMajor: number(AT.devMajor),
-      devMinor: number(AT.devMinor),
-    }
-    const entry = toTarEntry(attributes, dataOffset, takeSegments())
+    const path = takeText(AT.nameLength)
+    const target = takeText(AT.linkLength)
+    const sparse = takeSegments()
+    const isDevice = type === 'char' || type === 'block'
+    const entry =
+      left === undefined
+        ? {
+            path,
+            type,
+            mode: number(AT.mode) & PERMISSIONS,
+            uid: number(AT.uid),
+            gid: number(AT.gid),
+            mtime: takeTime(number(AT.seconds), number(AT.nanoseconds)),
+            size: type === 'file' ? number(AT.size) : 0,
+            headerOffset: dataOffset,
+            dataOffset,
+            linkTarget: type === 'symlink' || type === 'hardlink' ? target : NO_NAME,
+            devMajor: isDevice ? number(AT.devMajor) : 0,
+            devMinor: isDevice ? number(AT.devMinor) : 0,
+            xattrs: undefined,
+            sparse,
+          }
+        : toTarEntry(left, dataOffset, sparse)
     file = entry.size > 0 ? entry : undefined
     if (file === undefined) deliver(entry)
     else if (entry.path === LANDMARK) firstEnd = dataOffset
@@ -164,8 +178,6 @@ function doublesOf({ buffer, byteOffset, length }: Buffer): Float64Array {
 /** The document and the array of entries. */
 const OUTER_DEPTH = 2
 
-/** By their number in the addon (`LazyType` of native-bindings/src/lazy_entry.h). */
-const TYPE_NAMES = ['', 'reg', 'dir', 'symlink', 'hardlink', 'char', 'block', 'fifo', 'chunk']
 const ENTRY_NUMBERS = 15
 /** Where they are among those of an entry. */
 const AT = {
